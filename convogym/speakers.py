@@ -1,0 +1,96 @@
+"""What the environment asks of whoever speaks: the `Speaker` protocol, its request and its answer. Holds no speaker itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one speaker of one conversation is asked to say next."""
+
+    slot: int
+    """which conversation, 0..: stays the same while it lasts, so that a speaker can keep what it computed for it"""
+    persona: tuple[str, ...]
+    """the facts of the speaker who speaks; () = none known"""
+    history: tuple[str, ...]
+    """what was said so far, speaker 1 first; even length = speaker 1 speaks next, odd = speaker 2"""
+    goals: tuple[str | None, ...]
+    """goal of every line so far, and last of all that of the line to be spoken; () when speaker 2 speaks"""
+    noise: npt.NDArray[np.float64] = field(repr=False)
+    """uniform numbers in [0, 1), shape (max_tokens,), one for each token at most: all the randomness a speaker may use"""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What was said, and what the environment wants to know about it."""
+
+    text: str
+    """never blank"""
+    tokens: int
+    """how many tokens were generated, the end-of-utterance one included"""
+    features: npt.NDArray[np.float32] = field(repr=False)
+    """shape (feature_size,): mean of the last hidden states that predicted these tokens"""
+    log_prob: float
+    """natural log-probability of the tokens under the speaker's unfiltered distribution; 0 where it has none"""
+    is_empty: bool = False
+    """the speaker said nothing; `text` is then "..." """
+    is_cut_off: bool = False
+    """the bound on length ended the utterance"""
+    is_context_dropped: bool = False
+    """the oldest turns did not fit in the speaker's context any more"""
+
+
+class Speaker(Protocol):
+    """Says the next utterance in many conversations at once."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in records."""
+
+    @property
+    def feature_size(self) -> int:
+        """The length of `Utterance.features`."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest utterance, in tokens; the length of `Request.noise`."""
+
+    def speak(self, requests: Sequence[Request]) -> list[Utterance]:
+        """Answers every request, in order. An answer depends on its request alone, not on those beside it."""
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Mean last hidden state of each text standing alone, shape (len(texts), feature_size)."""
+
+
+class GoalJudge(Protocol):
+    """Says which goals a line carries out."""
+
+    def probabilities(self, previous: Sequence[str], lines: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Chance that each line carries out each of the eleven published goals, shape (len(lines), 11), in 0..1.
+
+        Args:
+            previous: the utterance before each line, "" where it opens the talk.
+            lines: the lines to judge.
+        """
+
+
+class PersonaMatcher(Protocol):
+    """Says which persona a reply speaks for."""
+
+    def evidence(self, turns: Sequence[tuple[str, str]], personas: Sequence[Sequence[Sequence[str]]]) -> list[npt.NDArray[np.float64]]:
+        """Log-likelihood of one turn's reply under each candidate persona, up to a constant per turn.
+
+        Args:
+            turns: (line, reply) pairs.
+            personas: for each pair, its candidate personas, each a sequence of facts.
+
+        Returns:
+            For each pair an array of shape (number of its candidates,). Summed over the turns of a talk and put through a softmax,
+            it gives the posterior over the candidates.
+        """
