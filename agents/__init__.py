@@ -1,0 +1,1 @@
+"""Who speaks: the decoder, language models, scripted, remote and human speakers, and their training losses."""

@@ -1,0 +1,1 @@
+"""What we ask of it all: one module per question, each a command of the `convogym` program."""
