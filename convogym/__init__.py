@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from convogym.dialogue import Turn as Turn
     from convogym.goals import DEFAULT_GOALS as DEFAULT_GOALS
     from convogym.goals import GoalSet as GoalSet
+    from convogym.store import EpisodeStore as EpisodeStore
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DEFAULT_GOALS": "convogym.goals",
     "Dialogue": "convogym.dialogue",
+    "EpisodeStore": "convogym.store",
     "GoalSet": "convogym.goals",
     "Persona": "convogym.dialogue",
     "Turn": "convogym.dialogue",
 }
 
-__all__ = ["DEFAULT_GOALS", "Dialogue", "GoalSet", "Persona", "Turn", "__version__", "register_envs"]
+__all__ = ["DEFAULT_GOALS", "Dialogue", "EpisodeStore", "GoalSet", "Persona", "Turn", "__version__", "register_envs"]
 
 
 def __getattr__(name: str) -> object:

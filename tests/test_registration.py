@@ -10,6 +10,7 @@ import convogym
 from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.registration import ENV_ID, register_envs
+from convogym.store import EpisodeStore
 
 OWN_IMPORT_SECONDS = 0.05  # 0.2 s is what the whole import may take; Gymnasium needs up to 0.15 s of it
 
@@ -48,6 +49,7 @@ def test_importing_costs_little_beyond_gymnasium() -> None:
 
 def test_everyday_names_come_from_their_modules() -> None:
     assert convogym.DEFAULT_GOALS is DEFAULT_GOALS
+    assert convogym.EpisodeStore is EpisodeStore
     assert (convogym.Dialogue, convogym.GoalSet, convogym.Persona, convogym.Turn) == (Dialogue, GoalSet, Persona, Turn)
 
 
