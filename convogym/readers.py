@@ -8,7 +8,8 @@
 | `transfertransfo` | `personachat_self_original.json` of TransferTransfo |
 | `synthetic-persona-chat` | CSV of Synthetic-Persona-Chat |
 
-A reader gives every dialogue of a file or raises `CorpusError`; it never skips what it cannot read. Any of the files may be gzipped.
+A reader gives every dialogue of a file or raises `CorpusError`; it never skips what it cannot read. Any of the files may be
+gzipped.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SPC_COLUMNS = ("user 1 personas", "user 2 personas", "Best Generated Conversati
 _SPC_UTTERANCE = re.compile(r"\s*user ?([12])\s*:\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
-# What every format shares: lines with numbers, checked texts, checked dialogues ------------------------------------------------
+# What every format shares: lines with numbers, checked texts, checked dialogues -------------------
 
 
 def _bytes_lines(path: Path) -> Iterator[bytes]:
@@ -50,7 +51,7 @@ def _bytes_lines(path: Path) -> Iterator[bytes]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Every line with its 1-based number, its line end kept; raises `CorpusError` for whatever is wrong with the file itself."""
+    """Every line with its 1-based number, its line end kept; raises `CorpusError` where the file itself is unusable."""
     if path.is_dir():
         raise CorpusError(path, None, "a file", "a directory")
     if not path.exists():
@@ -68,7 +69,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise CorpusError(path, number, "UTF-8 text", f"byte 0x{line[error.start]:02x} at column {error.start + 1}") from None
+            got = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
+            raise CorpusError(path, number, "UTF-8 text", got) from None
     if number == 0:
         raise CorpusError(path, None, "at least one dialogue", "an empty file")
 
@@ -109,7 +111,7 @@ def _joined(said: Iterable[tuple[int, str]]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-# The project's own format -----------------------------------------------------------------------------------------------------
+# The project's own format -------------------------------------------------------------------------
 
 
 def _object_turn(value: Mapping[str, Any], path: Path, line: int) -> Turn:
@@ -134,12 +136,13 @@ def _record(value: object, path: Path, line: int, source: str) -> Dialogue:
     if "personas" in value:
         pair = value["personas"]
         if not isinstance(pair, list) or len(pair) != 2:
-            raise CorpusError(path, line, '"personas" as [first speaker\'s, second speaker\'s]', json.dumps(pair))
+            raise CorpusError(path, line, "\"personas\" as [first speaker's, second speaker's]", json.dumps(pair))
         partner_facts, facts = pair
     else:
         partner_facts, facts = value.get("partner_persona"), value.get("persona")
     persona, partner = (
-        None if given is None else _persona(_texts(given, path, line, "a fact"), path, line) for given in (facts, partner_facts)
+        None if given is None else _persona(_texts(given, path, line, "a fact"), path, line)
+        for given in (facts, partner_facts)
     )
     name = value.get("source", source)
     if not isinstance(name, str):
@@ -150,7 +153,8 @@ def _record(value: object, path: Path, line: int, source: str) -> Dialogue:
             said = tuple(_text(turn, path, line, "an utterance") for turn in turns)
             return Dialogue.from_utterances(said, persona, partner, name)
         if all(isinstance(turn, dict) for turn in turns):
-            return Dialogue(tuple(_object_turn(turn, path, line) for turn in turns if isinstance(turn, dict)), persona, partner, name)
+            labelled = tuple(_object_turn(turn, path, line) for turn in turns if isinstance(turn, dict))
+            return Dialogue(labelled, persona, partner, name)
     except CorpusError:
         raise
     except InputError as error:
@@ -232,7 +236,7 @@ def write_dialogues(path: Path | str, dialogues: Iterable[Dialogue]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-# ConvAI2 / ParlAI -------------------------------------------------------------------------------------------------------------
+# ConvAI2 / ParlAI ---------------------------------------------------------------------------------
 
 
 def _is_silence(text: str) -> bool:
@@ -265,9 +269,10 @@ def _from_said(
 def read_convai2(path: Path | str) -> list[Dialogue]:
     """Reads ConvAI2 text: numbered lines, `your persona: ` and `partner's persona: ` first, then text, tab, reply.
 
-    A number that starts again at 1 starts a dialogue. Candidates (a fourth field, parted by `|`) are kept. The owner of "your persona"
-    is the responder; where `__SILENCE__` opens, the owner speaks first and is speaker 1 (as PersonaGPT's preprocessing has it), so the
-    partner's persona becomes the responder's and the candidates, which are for speaker 1's lines, are left out.
+    A number that starts again at 1 starts a dialogue. Candidates (a fourth field, parted by `|`) are kept. The owner of
+    "your persona" is the responder; where `__SILENCE__` opens, the owner speaks first and is speaker 1 (as PersonaGPT's
+    preprocessing has it), so the partner's persona becomes the responder's and the candidates, which are for speaker 1's lines,
+    are left out.
 
     Raises:
         CorpusError: something in the file is not what the format says.
@@ -314,7 +319,9 @@ def read_convai2(path: Path | str) -> list[Dialogue]:
             text, reply = (_text(field, path, number, "an utterance").strip() for field in fields[:2])
             if said and _is_silence(text):
                 raise CorpusError(path, number, f"{SILENCE} at the start of a dialogue only", line)
-            candidates = tuple(_text(item, path, number, "a candidate").strip() for item in fields[3].split("|")) if fields[3:] else None
+            candidates = None
+            if len(fields) == 4:
+                candidates = tuple(_text(item, path, number, "a candidate").strip() for item in fields[3].split("|"))
             if candidates is not None and reply not in candidates:
                 raise CorpusError(path, number, "candidates with the reply among them", reply)
             new = [] if _is_silence(text) else [text]
@@ -325,14 +332,14 @@ def read_convai2(path: Path | str) -> list[Dialogue]:
     return _some(dialogues, path)
 
 
-# TransferTransfo --------------------------------------------------------------------------------------------------------------
+# TransferTransfo ----------------------------------------------------------------------------------
 
 
 def read_transfertransfo(path: Path | str, split: str | None = None) -> list[Dialogue]:
     """Reads TransferTransfo's JSON: a list of dialogues, or an object of such lists by split ("train", "valid").
 
-    A dialogue is `{"personality": [...], "utterances": [{"candidates": [..., the true reply], "history": [...]}, ...]}`; the personality
-    is that of who replies. Histories grow by two utterances. Silence and candidates are treated as `read_convai2` does.
+    A dialogue is `{"personality": [...], "utterances": [{"candidates": [..., the true reply], "history": [...]}, ...]}`; the
+    personality is that of who replies. Histories grow by two utterances. Silence and candidates are treated as by `read_convai2`.
 
     Args:
         path: the file, gzipped or not.
@@ -359,7 +366,8 @@ def read_transfertransfo(path: Path | str, split: str | None = None) -> list[Dia
     for name, records in splits.items():
         if not isinstance(records, list):
             raise CorpusError(path, None, f"a list of dialogues as split {name!r}", json.dumps(records))
-        dialogues += [_personality_record(record, path, f"in dialogue {i} of split {name!r}") for i, record in enumerate(records)]
+        for position, record in enumerate(records):
+            dialogues.append(_personality_record(record, path, f"in dialogue {position} of split {name!r}"))
     return _some(dialogues, path)
 
 
@@ -371,10 +379,12 @@ def _personality_record(record: object, path: Path, where: str) -> Dialogue:
             raise CorpusError(path, None, f"{expected} {where}", json.dumps(got))
 
     if not isinstance(record, dict) or not isinstance(record.get("utterances"), list) or not record["utterances"]:
-        raise CorpusError(path, None, f'an object with "personality" and a non-empty list "utterances" {where}', json.dumps(record))
+        expected = f'an object with "personality" and a non-empty list "utterances" {where}'
+        raise CorpusError(path, None, expected, json.dumps(record))
 
     def texts(value: object, name: str) -> list[str]:
-        if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() and "\0" not in text for text in value):
+        usable = isinstance(value, list) and all(isinstance(item, str) and item.strip() and "\0" not in item for item in value)
+        if not isinstance(value, list) or not usable:
             raise CorpusError(path, None, f"a list of texts, none blank, as {name} {where}", json.dumps(value))
         return value
 
@@ -392,7 +402,7 @@ def _personality_record(record: object, path: Path, where: str) -> Dialogue:
     return _from_said(said, choices, own, None, "transfertransfo")
 
 
-# Synthetic-Persona-Chat -------------------------------------------------------------------------------------------------------
+# Synthetic-Persona-Chat ---------------------------------------------------------------------------
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -432,7 +442,10 @@ def read_synthetic_persona_chat(path: Path | str) -> list[Dialogue]:
         for column in _SPC_COLUMNS:
             if column not in row:
                 raise CorpusError(path, 1, f"a column {column!r}", ", ".join(row))
-        personas = [_persona((fact.strip() for fact in row[name].split("\n") if fact.strip()), path, number) for name in _SPC_COLUMNS[:2]]
+        personas = [
+            _persona((fact.strip() for fact in row[name].split("\n") if fact.strip()), path, number)
+            for name in _SPC_COLUMNS[:2]
+        ]
         said: list[tuple[int, str]] = []
         for line in row[_SPC_COLUMNS[2]].split("\n"):
             if not line.strip():
@@ -453,7 +466,7 @@ def read_synthetic_persona_chat(path: Path | str) -> list[Dialogue]:
     return _some(dialogues, path)
 
 
-# Any of them ------------------------------------------------------------------------------------------------------------------
+# Any of them --------------------------------------------------------------------------------------
 
 FORMATS: Mapping[str, Callable[[Path], list[Dialogue]]] = {
     "jsonl": read_jsonl,
@@ -462,7 +475,7 @@ FORMATS: Mapping[str, Callable[[Path], list[Dialogue]]] = {
     "synthetic-persona-chat": read_synthetic_persona_chat,
     "steered-talk": read_steered_talk,
 }
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "transfertransfo", ".csv": "synthetic-persona-chat", ".txt": "convai2"}
+_SUFFIXES = {".jsonl": "jsonl", ".json": "transfertransfo", ".csv": "synthetic-persona-chat", ".txt": "convai2"}
 
 
 def _format_of(path: Path) -> str:
@@ -520,7 +533,8 @@ def _read_persona_csv(path: Path) -> list[Persona]:
 def read_personas(path: Path | str) -> list[Persona]:
     """Reads personas: the rows of the original convogym's CSV, or the distinct personas of a dialogue file, both speakers'.
 
-    The CSV's columns are `Fact 1` ... `Fact 5`, the later ones may be empty. Two personas with the same facts in another order are one.
+    The CSV's columns are `Fact 1` ... `Fact 5`, the later ones may be empty. Of a dialogue file's personas two with the same facts
+    in another order are one.
 
     Args:
         path: the file, gzipped or not.

@@ -43,7 +43,7 @@ def load(split: str) -> list[Dialogue]:
 
 
 def without_extra_goals(dialogues: Iterable[Dialogue]) -> list[Dialogue]:
-    """The dialogues with `EXTRA_GOALS` taken off their labels: a line that carried out nothing else becomes an unsteered one."""
+    """The dialogues without `EXTRA_GOALS` in their labels: a line that carried out nothing else becomes an unsteered one."""
     return [
         dataclasses.replace(
             dialogue,
