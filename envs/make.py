@@ -1,0 +1,153 @@
+"""Puts an environment together from names and plain values.
+
+The only module of `convogym.envs` that reaches for `convogym.agents`: inside functions and only for names, so who passes
+objects never loads a model here.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import warnings
+from collections.abc import Sequence
+from typing import Any, cast
+
+from convogym.dialogue import Persona
+from convogym.envs.observations import make_observer
+from convogym.envs.rewards import Reader, Reward, build_reward, parse_reward
+from convogym.envs.talks import Parts
+from convogym.errors import InputError, UnknownNameError
+from convogym.goals import DEFAULT_GOALS, GoalSet
+from convogym.speakers import Speaker
+
+Personas = str | Sequence[Persona | Sequence[str]]
+Goals = str | GoalSet | Sequence[str]
+
+
+def check_positive(value: Any, name: str) -> None:
+    """Refuses what is not a whole number of at least 1; `name` is for the message."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"`{name}` must be a whole number, at least 1, got {value!r}.")
+
+
+def resolve_speakers(responder: str | Speaker, goal_speaker: str | Speaker | None) -> tuple[Speaker, Speaker]:
+    """The goal speaker and the responder.
+
+    Args:
+        responder: a model name, or a speaker.
+        goal_speaker: the same; None = the responder's model, or the same object.
+    """
+    loaded = None
+    if isinstance(responder, str):
+        loaded = _load(responder)
+        answers = loaded.responder()
+    else:
+        answers = responder
+    if goal_speaker is None or goal_speaker == responder:
+        return (loaded.goal_speaker() if loaded else answers), answers
+    return (_load(goal_speaker).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
+
+
+class _Model:
+    """What `convogym.agents.loading.load` returns, as far as it matters here."""
+
+    def goal_speaker(self) -> Speaker:
+        """The model as speaker 1."""
+        raise NotImplementedError
+
+    def responder(self) -> Speaker:
+        """The model as speaker 2."""
+        raise NotImplementedError
+
+
+def _load(name: str) -> _Model:
+    from convogym.agents.loading import load
+
+    if multiprocessing.parent_process() is not None:
+        warnings.warn(
+            f"{name!r} is loaded in a child process: with AsyncVectorEnv or SubprocVecEnv every environment holds its own "
+            "copy of the model. PersonaChatVectorEnv (vectorization_mode='vector_entry_point') runs all dialogues on one.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return cast(_Model, load(name))
+
+
+def resolve_personas(personas: Personas) -> tuple[Persona, ...]:
+    """The personas of a split's name ("train", "held-out"), of a file's path, or those given."""
+    if isinstance(personas, str):
+        from convogym.personas import load_personas
+
+        return tuple(load_personas(personas))
+    return tuple(each if isinstance(each, Persona) else _persona(each) for each in personas)
+
+
+def _persona(facts: Sequence[str]) -> Persona:
+    if isinstance(facts, str):
+        raise InputError(
+            f"`personas` must be a name, or a list of personas that are lists of facts, got the fact {facts[:60]!r}."
+        )
+    return Persona(tuple(facts))
+
+
+def resolve_goals(goals: Goals) -> GoalSet:
+    """The goal set of a name ("published"), of a list of goal texts, or the one given."""
+    if isinstance(goals, GoalSet):
+        return goals
+    if isinstance(goals, str):
+        if goals != "published":
+            raise UnknownNameError("goal set", goals, ("published",))
+        return DEFAULT_GOALS
+    return GoalSet(tuple(goals), {alias: goal for alias, goal in DEFAULT_GOALS.aliases.items() if goal in goals})
+
+
+def resolve_reader(reader: Reader | None) -> Reader:
+    """The judge and matcher given, or those that come with the project."""
+    if reader is not None:
+        return reader
+    from convogym.agents.reader import load_reader
+
+    return cast(Reader, load_reader())
+
+
+def make_parts(
+    *,
+    responder: str | Speaker,
+    goal_speaker: str | Speaker | None,
+    personas: Personas,
+    goals: Goals,
+    reward: str | Reward,
+    observation: str,
+    num_turns: int,
+    num_distractors: int,
+    mask_repeats: bool,
+    reader: Reader | None,
+) -> Parts:
+    """Resolves every name and checks every value; the arguments are those of `PersonaChatEnv`."""
+    goal_set = resolve_goals(goals)
+    check_positive(num_turns, "num_turns")
+    check_positive(num_distractors, "num_distractors")
+    make_observer(observation, 1, len(goal_set), num_turns)  # names are checked before models are loaded
+    if not isinstance(reward, Reward):
+        parse_reward(reward)
+    pool = resolve_personas(personas)
+    asks, answers = resolve_speakers(responder, goal_speaker)
+    if not isinstance(reward, Reward):
+        reward = build_reward(
+            reward,
+            personas=pool,
+            goals=goal_set,
+            embed=answers.embed,
+            reader=functools.cache(lambda: resolve_reader(reader)),
+            num_distractors=num_distractors,
+        )
+    return Parts(
+        goal_speaker=asks,
+        responder=answers,
+        personas=pool,
+        goals=goal_set,
+        reward=reward,
+        observer=make_observer(observation, answers.feature_size, len(goal_set), num_turns),
+        num_turns=num_turns,
+        mask_repeats=mask_repeats,
+    )

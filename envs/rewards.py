@@ -1,0 +1,394 @@
+"""How well a turn went: reward terms, their formulas, and weighted sums of them. Knows nothing of environments.
+
+A term scores the same turn of many talks in one call, because the models behind it (judge, matcher, embedder) work best on
+batches. What it must remember of one talk it hands out at `begin` and gets back at `score`, so one term object serves any
+number of talks. The formulas stand alone as functions: `log_posterior`, `repetition`, `triplet_loss`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from convogym.dialogue import Persona
+from convogym.errors import InputError, UnknownNameError
+from convogym.goals import PUBLISHED_GOALS, GoalSet
+from convogym.speakers import GoalJudge, PersonaMatcher
+
+Facts = tuple[str, ...]
+Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+
+NUM_DISTRACTORS = 20  # as many as the random facts of the original's ranking loss
+NUM_NEGATIVES = 20  # RankingLoss(k=20) of af1tang/convogym, rewards.py
+MARGIN = 1.0  # RankingLoss(margin=1.0), same file
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One turn of one talk, as reward terms see it."""
+
+    persona: Facts
+    """facts of the responder"""
+    previous: str
+    """the utterance before the line; "" where the line opens the talk"""
+    goal: str
+    """text of the goal that the line was to carry out"""
+    line: str
+    """what the goal speaker said"""
+    reply: str
+    """what the responder answered"""
+    earlier_replies: tuple[str, ...]
+    """the responder's replies before this one, oldest first"""
+    state: npt.NDArray[np.float32] = field(repr=False)
+    """shape (feature_size,): mean features of the replies so far, this one included"""
+
+
+class Term(Protocol):
+    """One measure of how well a turn went."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in `info["reward_terms"]`."""
+
+    def begin(self, persona: Facts, rng: np.random.Generator) -> Any:
+        """What to remember of a talk that starts now; handed back, and perhaps changed, at every `score` of that talk."""
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[Any]) -> list[float]:
+        """The value of each scene, in order."""
+
+
+# --- formulas ---------------------------------------------------------------------------------------------------------------
+
+
+def log_posterior(evidence: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Log-probabilities `e - log(sum(exp(e)))` of candidates with equal priors from their log-likelihoods, shape (n,)."""
+    shifted = evidence - evidence.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()), dtype=np.float64)
+
+
+def same_text(first: str, second: str) -> bool:
+    """Whether two utterances are the same but for case and white space."""
+    return first.casefold().split() == second.casefold().split()
+
+
+def _bigrams(text: str) -> set[tuple[str, str]]:
+    words = re.findall(r"[\w']+", text.casefold())
+    return set(itertools.pairwise(words))
+
+
+def repetition(reply: str, earlier: Iterable[str]) -> float:
+    """How much of a reply was said before, 0..1.
+
+    1 if the reply equals an earlier one but for case and white space; otherwise the largest share, over the earlier replies,
+    of the reply's distinct word pairs that the earlier one has too. A reply of one word repeats only by being equal.
+    """
+    earlier = list(earlier)
+    if any(same_text(reply, other) for other in earlier):
+        return 1.0
+    pairs = _bigrams(reply)
+    if not pairs:
+        return 0.0
+    return max((len(pairs & _bigrams(other)) / len(pairs) for other in earlier), default=0.0)
+
+
+def triplet_loss(
+    state: npt.NDArray[Any], positives: npt.NDArray[Any], negatives: npt.NDArray[Any], margin: float = MARGIN
+) -> float:
+    """The ranking loss of af1tang/convogym, summed.
+
+    With positives `p_1..p_m` and negatives `n_1..n_k`, cut into consecutive chunks of m, an incomplete last chunk dropped:
+    `sum over chunks c and i = 1..m of max(0, |s - p_i| - |s - n_(c*m+i)| + margin)`, with Euclidean distances.
+
+    Args:
+        state: s, shape (feature_size,).
+        positives: shape (m, feature_size), m >= 1.
+        negatives: shape (k, feature_size).
+        margin: how much nearer a positive must be.
+    """
+    m = len(positives)
+    near = np.linalg.norm(positives.astype(np.float64) - state, axis=1)  # (m,)
+    far = np.linalg.norm(negatives.astype(np.float64) - state, axis=1)  # (k,)
+    chunks = far[: len(far) // m * m].reshape(-1, m)  # (k // m, m)
+    return float(np.maximum(0.0, near - chunks + margin).sum())
+
+
+# --- terms ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Lineup:
+    """The candidates of one talk and what is known of them."""
+
+    candidates: tuple[Facts, ...]
+    """the true persona first, then the distractors"""
+    evidence: npt.NDArray[np.float64]
+    """shape (candidates,): summed log-likelihoods of the replies so far"""
+    potential: float
+    """log-posterior of the true persona"""
+
+
+class Identification:
+    """The change in the log-posterior of the true persona among it and K distractors.
+
+    `Phi_t = log softmax(e_1 + ... + e_t)[true]`, where `e_i` is the matcher's log-likelihood of reply i under each candidate,
+    so `Phi_0 = -log(K + 1)`. The term of turn t is `Phi_t - Phi_(t-1)`; over a talk it sums to `Phi_T + log(K + 1)`, which is
+    at most `log(K + 1)` and 0 for replies that say nothing. Distractors are drawn when the talk starts.
+    """
+
+    name = "identification"
+
+    def __init__(self, matcher: PersonaMatcher, personas: Sequence[Persona], num_distractors: int = NUM_DISTRACTORS) -> None:
+        """Takes the pool the distractors come from; personas with the same facts in any order count once.
+
+        Raises:
+            InputError: the pool has no `num_distractors` personas beside the true one.
+        """
+        if num_distractors < 1:
+            raise InputError(f"`num_distractors` must be at least 1, got {num_distractors}.")
+        self._matcher = matcher
+        self._pool = list({frozenset(persona.facts): persona.facts for persona in personas}.values())
+        self._num_distractors = num_distractors
+        if len(self._pool) <= num_distractors:
+            raise InputError(
+                f"`num_distractors` must be below the number of different personas, {len(self._pool)}, got {num_distractors}; "
+                "lower it or give more `personas`."
+            )
+
+    def begin(self, persona: Facts, rng: np.random.Generator) -> _Lineup:
+        """Draws the distractors, none of them with the true persona's facts."""
+        drawn = rng.choice(len(self._pool), self._num_distractors + 1, replace=False)
+        others = [self._pool[i] for i in drawn if set(self._pool[i]) != set(persona)][: self._num_distractors]
+        size = len(others) + 1
+        return _Lineup((persona, *others), np.zeros(size), -math.log(size))
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[_Lineup]) -> list[float]:
+        """Asks the matcher for this turn's evidence and adds it to that of the turns before."""
+        turns = [(scene.line, scene.reply) for scene in scenes]
+        gains = []
+        found = self._matcher.evidence(turns, [lineup.candidates for lineup in memories])
+        for lineup, evidence in zip(memories, found, strict=True):
+            lineup.evidence = lineup.evidence + evidence
+            potential = float(log_posterior(lineup.evidence)[0])
+            gains.append(potential - lineup.potential)
+            lineup.potential = potential
+        return gains
+
+
+class GoalFollowing:
+    """The judge's probability, 0..1, that the line carries out its goal, given the utterance before it."""
+
+    name = "goal_following"
+
+    def __init__(self, judge: GoalJudge, goals: GoalSet) -> None:
+        """Checks that the judge, which knows the published goals, can judge all goals asked for."""
+        unknown = [goal for goal in goals.goals if goal not in PUBLISHED_GOALS]
+        if unknown:
+            raise InputError(
+                f"`goal_following` judges the {len(PUBLISHED_GOALS)} published goals, got {unknown}; leave it out of `reward`."
+            )
+        self._judge = judge
+
+    def begin(self, persona: Facts, rng: np.random.Generator) -> None:
+        """Remembers nothing."""
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[Any]) -> list[float]:
+        """Looks up each scene's goal in the judge's answer."""
+        chances = self._judge.probabilities([scene.previous for scene in scenes], [scene.line for scene in scenes])  # (n, 11)
+        return [float(row[PUBLISHED_GOALS.index(scene.goal)]) for row, scene in zip(chances, scenes, strict=True)]
+
+
+class Repetition:
+    """How much of the reply the responder said before, 0..1 (see `repetition`); give it a negative weight."""
+
+    name = "repetition"
+
+    def begin(self, persona: Facts, rng: np.random.Generator) -> None:
+        """Remembers nothing: a scene holds the earlier replies."""
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[Any]) -> list[float]:
+        """Compares each reply with the earlier ones of its talk."""
+        return [repetition(scene.reply, scene.earlier_replies) for scene in scenes]
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """What the ranking term keeps of one talk."""
+
+    persona: Facts
+    """the positives"""
+    rng: np.random.Generator
+    """draws new negatives at every turn"""
+
+
+class Ranking:
+    """The original's reward: minus `triplet_loss` of the mean reply features, with 20 random facts as negatives.
+
+    An absolute level, not a change; new negatives at every turn. A state as far from every fact as from any other gives -18
+    for a persona of 3 facts, and -20 for 4 or 5.
+    """
+
+    name = "ranking"
+
+    def __init__(self, embed: Embed, personas: Sequence[Persona], num_negatives: int = NUM_NEGATIVES) -> None:
+        """Takes the embedder of facts and the pool of random facts; each fact is embedded once, when first needed."""
+        self._embed = embed
+        self._facts = list(dict.fromkeys(fact for persona in personas for fact in persona.facts))
+        self._num_negatives = num_negatives
+        self._vectors: dict[str, npt.NDArray[np.float32]] = {}
+
+    def begin(self, persona: Facts, rng: np.random.Generator) -> _Ranked:
+        """Keeps the generator of the negatives.
+
+        Raises:
+            InputError: the pool has too few facts beside the persona's.
+        """
+        others = len(self._facts) - len(set(persona) & set(self._facts))
+        if others < self._num_negatives:
+            raise InputError(
+                f"`ranking` needs {self._num_negatives} facts beside the persona's, got {others}; give more `personas`."
+            )
+        return _Ranked(persona, rng)
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[_Ranked]) -> list[float]:
+        """Draws the negatives, embeds what is new in one call, and ranks."""
+        negatives = [self._draw(memory) for memory in memories]
+        facts = [fact for memory, drawn in zip(memories, negatives, strict=True) for fact in (*memory.persona, *drawn)]
+        new = [fact for fact in dict.fromkeys(facts) if fact not in self._vectors]
+        if new:
+            self._vectors.update(zip(new, np.array(self._embed(new)), strict=True))
+        return [
+            -triplet_loss(scene.state, self._matrix(memory.persona), self._matrix(drawn))
+            for scene, memory, drawn in zip(scenes, memories, negatives, strict=True)
+        ]
+
+    def _draw(self, memory: _Ranked) -> list[str]:
+        number = min(self._num_negatives + len(set(memory.persona)), len(self._facts))
+        drawn = memory.rng.choice(len(self._facts), number, replace=False)
+        return [self._facts[i] for i in drawn if self._facts[i] not in memory.persona][: self._num_negatives]
+
+    def _matrix(self, facts: Iterable[str]) -> npt.NDArray[np.float32]:
+        return np.stack([self._vectors[fact] for fact in facts])
+
+
+# --- sums -------------------------------------------------------------------------------------------------------------------
+
+
+class Reward:
+    """A weighted sum of terms with different names."""
+
+    def __init__(self, *terms: tuple[float, Term]) -> None:
+        """Takes (weight, term) pairs, at least one."""
+        names = [term.name for _, term in terms]
+        if not terms or len(set(names)) != len(names):
+            raise InputError(f"a reward must have one or more terms with different names, got {names}.")
+        self.terms = terms
+
+    def begin(self, persona: Facts, seed: int) -> list[Any]:
+        """Starts a talk.
+
+        Args:
+            persona: the responder's facts.
+            seed: makes the terms' own draws, each term's independent of which others there are; >= 0.
+
+        Returns:
+            The terms' memories, to be handed to `score`.
+        """
+        return [term.begin(persona, np.random.default_rng([seed, zlib.crc32(term.name.encode())])) for _, term in self.terms]
+
+    def score(self, scenes: Sequence[Scene], memories: Sequence[list[Any]]) -> list[dict[str, float]]:
+        """The unweighted value of every term, by name, for each scene."""
+        if not scenes:
+            return []
+        columns = [term.score(scenes, [memory[k] for memory in memories]) for k, (_, term) in enumerate(self.terms)]
+        return [
+            {term.name: float(column[i]) for (_, term), column in zip(self.terms, columns, strict=True)}
+            for i in range(len(scenes))
+        ]
+
+    def total(self, values: Mapping[str, float]) -> float:
+        """The weighted sum of the terms' values."""
+        return float(sum(weight * values[term.name] for weight, term in self.terms))
+
+
+REWARDS = ("identification", "goal_following", "repetition", "ranking")
+
+_SUMMAND = re.compile(
+    r"\s*(?P<sign>[+-])?\s*(?:(?P<weight>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*(?=[+-]|$)"
+)
+
+
+def parse_reward(text: str) -> list[tuple[float, str]]:
+    """Reads a weighted sum like `"0.6*identification + 0.3*goal_following - 0.1*repetition"`; a bare name has weight 1.
+
+    Returns:
+        (weight, term name) pairs in the order of the text.
+
+    Raises:
+        InputError: the text is not such a sum, a name comes twice, or a weight is not finite.
+        UnknownNameError: a name is not in `REWARDS`.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"`reward` must be a text or a `Reward`, got {type(text).__name__}.")
+    summands: list[tuple[float, str]] = []
+    position = 0
+    while position < len(text) or not summands:
+        match = _SUMMAND.match(text, position)
+        if match is None or (summands and match["sign"] is None):
+            rest = text[position : position + 60]
+            raise InputError(
+                f"`reward` must be a sum like '0.6*identification-0.1*repetition', cannot read {rest!r} in {text[:120]!r}."
+            )
+        name, weight = match["name"], float(match["weight"] or 1.0)
+        if name not in REWARDS:
+            raise UnknownNameError("reward", name, REWARDS)
+        if not math.isfinite(weight):
+            raise InputError(f"a weight in `reward` must be finite, got {match['weight']} for {name!r}.")
+        if name in (known for _, known in summands):
+            raise InputError(f"`reward` must name each term once, got {name!r} twice in {text[:120]!r}.")
+        summands.append((-weight if match["sign"] == "-" else weight, name))
+        position = match.end()
+    return summands
+
+
+class Reader(GoalJudge, PersonaMatcher, Protocol):
+    """Reads lines and replies: goal judge and persona matcher in one."""
+
+
+def build_reward(
+    text: str,
+    *,
+    personas: Sequence[Persona],
+    goals: GoalSet,
+    embed: Embed,
+    reader: Callable[[], Reader],
+    num_distractors: int = NUM_DISTRACTORS,
+) -> Reward:
+    """Builds the weighted sum that a text names.
+
+    Args:
+        text: see `parse_reward`.
+        personas: where distractors and random facts come from.
+        goals: the goals that lines will be asked to carry out.
+        embed: embeds facts into the space of the replies' features, for `ranking`.
+        reader: makes the judge and matcher; called only if a term needs it.
+        num_distractors: K of `identification`.
+    """
+    built: list[tuple[float, Term]] = []
+    for weight, name in parse_reward(text):
+        if name == "identification":
+            built.append((weight, Identification(reader(), personas, num_distractors)))
+        elif name == "goal_following":
+            built.append((weight, GoalFollowing(reader(), goals)))
+        elif name == "ranking":
+            built.append((weight, Ranking(embed, personas)))
+        else:
+            built.append((weight, Repetition()))
+    return Reward(*built)
