@@ -5,6 +5,7 @@ What models and people wrote may hold anything; characters a terminal would obey
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 
@@ -70,8 +71,7 @@ class TerminalView:
 
 def render_image(talk: Talk) -> npt.NDArray[np.uint8]:
     """The talk as an image of `IMAGE_SIZE`, shape (height, width, 3); of a long talk, the persona and the newest rows."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second to import
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # here, because it takes a second to import
 
     def wrapped(rows: list[str]) -> list[str]:
         return [part for row in rows for part in textwrap.wrap(row, _COLUMNS, subsequent_indent="   ") or [""]]
@@ -81,12 +81,12 @@ def render_image(talk: Talk) -> npt.NDArray[np.uint8]:
     rows = [*head, *turns[-(_ROWS - len(head)) :]]
     width, height = IMAGE_SIZE
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    canvas = FigureCanvasAgg(figure)
     figure.text(
         0.015, 0.985, "\n".join(rows), family="monospace", fontsize=8, va="top", ha="left", linespacing=1.15, parse_math=False
     )
+    pixels = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # emoji become boxes
-        canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())  # (height, width, 4)
-    return np.array(pixels[..., :3], dtype=np.uint8)
+        figure.savefig(pixels, format="raw", dpi=_DPI)
+    rgba = np.frombuffer(pixels.getvalue(), dtype=np.uint8).reshape(height, width, 4)
+    return rgba[..., :3].copy()

@@ -16,21 +16,25 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from convogym.envs.talks import RESET_INFO
 from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
 
 
 def split_info(infos: dict[str, Any], index: int) -> dict[str, Any]:
-    """The info of one dialogue, out of Gymnasium's batched infos; numbers become Python's, arrays are copied."""
+    """The info of one dialogue, out of Gymnasium's batched infos; what has no mask belongs to all.
+
+    Numbers become Python's, arrays are copied.
+    """
     info = {}
     for key, values in infos.items():
-        flags = infos.get(f"_{key}")
-        if key.startswith("_") or flags is None or not flags[index]:
+        is_mask = key.startswith("_") and key[1:] in infos
+        if is_mask or not infos.get(f"_{key}", np.ones(index + 1))[index]:
             continue
         if isinstance(values, dict):
             info[key] = split_info(values, index)
         else:
-            value = values[index]
+            value = values[index] if isinstance(values, np.ndarray) else values
             info[key] = value.item() if isinstance(value, np.generic) else deepcopy(value)
     return info
 
@@ -74,8 +78,8 @@ class SB3VecEnv(VecEnv):
             info = split_info(batched, i)
             if dones[i]:
                 last, terminal = info.pop("final_info"), info.pop("final_obs")
-                self.reset_infos[i] = info
-                info = {**last, "terminal_observation": terminal}
+                self.reset_infos[i] = {key: info.pop(key) for key in RESET_INFO}
+                info.update(last, terminal_observation=terminal)  # what a wrapper added stays
             info["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
             infos.append(info)
         return observations, rewards.astype(np.float32), dones, infos

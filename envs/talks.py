@@ -25,6 +25,7 @@ from convogym.goals import GoalSet
 from convogym.speakers import Request, Speaker, Utterance
 
 RESET_OPTIONS = ("persona", "history", "episode_seed")
+RESET_INFO = ("persona", "history", "episode_seed", "action_mask")
 MAX_EPISODE_SEED = 2**63 - 1  # fits int64, which is what a vector env and SQLite store
 
 # First numbers of the keys of an episode's generators; never 0, which a numpy SeedSequence does not tell from nothing.
@@ -181,7 +182,7 @@ class Talks:
         """Starts a talk; its `np_random` must be set.
 
         Returns:
-            The first observation and the info: `persona`, `history`, `episode_seed`, `action_mask`.
+            The first observation and the info, with the keys of `RESET_INFO`.
         """
         talk, parts = self.talks[slot], self.parts
         assert talk.np_random is not None, "the environment sets it"
@@ -196,13 +197,8 @@ class Talks:
         talk.state = np.zeros(talk.feature_size, dtype=np.float32)
         talk.memories = parts.reward.begin(talk.persona, talk.episode_seed)
         talk.is_over = False
-        info = {
-            "persona": talk.persona,
-            "history": talk.history,
-            "episode_seed": talk.episode_seed,
-            "action_mask": talk.int_mask(),
-        }
-        return self.observe(slot), info
+        info = (talk.persona, talk.history, talk.episode_seed, talk.int_mask())
+        return self.observe(slot), dict(zip(RESET_INFO, info, strict=True))
 
     def observe(self, slot: int) -> Observation:
         """A new observation of a talk."""

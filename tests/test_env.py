@@ -143,7 +143,7 @@ class TestObservation:
     def test_is_mean_reply_features_turn_share_and_goal_shares(self) -> None:
         env = make(num_turns=4)
         observation, _ = env.reset(seed=0)
-        assert not observation.any()
+        assert not np.any(observation)
         replies = []
         for action in (2, 2, 5):
             observation, *_, info = env.step(action)
@@ -213,8 +213,8 @@ class TestSeeds:
         for first in (0, 1):
             speaker = EchoSpeaker()
             play(make(responder=speaker), [first, 2], seed=0)
-            noises.append(speaker.requests[2].noise)
-        np.testing.assert_array_equal(*noises)
+            noises.append(speaker.requests[2].noise.tolist())
+        assert noises[0] == noises[1]
 
     def test_noise_differs_between_speakers_and_turns(self) -> None:
         speaker = EchoSpeaker()
@@ -222,9 +222,9 @@ class TestSeeds:
         assert len({request.noise.tobytes() for request in speaker.requests}) == 4
 
     def test_global_random_state_plays_no_part(self) -> None:
-        state = np.random.get_state()[1]
+        state = str(np.random.get_state())
         first = said(play(make(), [1, 2], seed=0))
-        assert np.array_equal(np.random.get_state()[1], state)
+        assert str(np.random.get_state()) == state
         assert said(play(make(), [1, 2], seed=0)) == first
 
 
@@ -462,9 +462,16 @@ class TestNames:
 
     def test_names_that_are_wrong_are_found_before_a_model_is_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loaded = install_fake_agents(monkeypatch)
-        for wrong in ({"reward": "x"}, {"observation": "x"}, {"render_mode": "x"}, {"goals": "x"}, {"num_turns": 0}):
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"reward": "x"},
+            {"observation": "x"},
+            {"render_mode": "x"},
+            {"goals": "x"},
+            {"num_turns": 0},
+        )
+        for wrong in wrongs:
             with pytest.raises(InputError):
-                PersonaChatEnv("tiny", personas=small_personas(), **wrong)  # type: ignore[arg-type]
+                PersonaChatEnv("tiny", personas=small_personas(), **wrong)
         assert loaded == []
 
 

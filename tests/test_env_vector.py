@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from fakes import EchoSpeaker, ScriptedSpeaker, env_kwargs, small_personas
 from gymnasium.error import ResetNeeded
-from gymnasium.utils.env_checker import data_equivalence, data_shares_objects
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.utils.passive_env_checker import data_shares_objects
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
@@ -74,13 +75,13 @@ class TestSameAsSyncVectorEnv:
         ours = make(3, autoreset_mode="Disabled", num_turns=2)
         theirs = SyncVectorEnv([lambda: PersonaChatEnv(**env_kwargs(num_turns=2))] * 3, autoreset_mode="Disabled")
         mask = np.array([True, False, True])
-        steps: list[tuple[Any, Any]] = []
-        for env, results in ((ours, first := []), (theirs, second := [])):
-            results += [env.reset(seed=1), env.step(np.array([1, 2, 3]))]  # type: ignore[arg-type]
-            results += [env.reset(seed=[7, 8, None], options={"reset_mask": mask.copy(), "persona": ["a."]})]  # type: ignore[arg-type]
-            results += [env.step(np.array([1, 2, 3]))]  # type: ignore[arg-type]
-        steps = list(zip(first, second, strict=True))
-        for mine, reference in steps:
+        results: list[list[Any]] = []
+        for env in (ours, theirs):
+            returned: list[Any] = [env.reset(seed=1), env.step(np.array([1, 2, 3]))]
+            returned.append(env.reset(seed=[7, 8, None], options={"reset_mask": mask.copy(), "persona": ["a."]}))
+            returned.append(env.step(np.array([1, 2, 3])))
+            results.append(returned)
+        for mine, reference in zip(*results, strict=True):
             assert list(differences(mine[-1], reference[-1])) == []
             assert all(data_equivalence(a, b, exact=True) for a, b in zip(mine[:-1], reference[:-1], strict=True))
 

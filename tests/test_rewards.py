@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fakes import EchoSpeaker, FakeJudge, FakeMatcher, FakeReader, small_personas
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convogym.dialogue import Persona
@@ -210,6 +210,7 @@ class TestSums:
         with pytest.raises(UnknownNameError, match="did you mean 'identification'"):
             parse_reward("0.5*identificaton")
 
+    @settings(max_examples=50)
     @given(
         st.lists(
             st.tuples(st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from(REWARDS)),
