@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate, product
@@ -31,6 +31,7 @@ from convogym.grammar_templates import (
     FORMS,
     GENERAL_DECLINES,
     GREETINGS,
+    HAPPY_PREFIXES,
     HELLO_BACKS,
     HELLOS,
     HOW_ARE_YOU,
@@ -65,6 +66,7 @@ _DIGITS = {word: str(value) for value, word in enumerate(NUMBER_WORDS)} | {
 }
 _IRREGULAR_PLURALS = {"mouse": "mice", "goldfish": "goldfish"}
 _AN_EXCEPTIONS = ("uni", "us", "ukulele", "one")
+_AN_NUMBERS = ("8", "11", "18")
 _NEGATIVE_WORDS = frozenset("no not none nothing never don't can't isn't won't sorry hate allergic rather pass".split())
 
 
@@ -130,7 +132,7 @@ def states(text: str, fact: Fact) -> bool:
 
 
 def _with_article(phrase: str) -> str:
-    is_an = phrase[0] in "aeiou" and not phrase.startswith(_AN_EXCEPTIONS)
+    is_an = phrase.startswith(_AN_NUMBERS) or (phrase[0] in "aeiou" and not phrase.startswith(_AN_EXCEPTIONS))
     return f"{'an' if is_an else 'a'} {phrase}"
 
 
@@ -177,7 +179,7 @@ _RIVALS: dict[str, str] = {
     }.items()
     for kind in kinds.split()
 }
-_HOME_OR_AWAY = frozenset({"travel.want", "kids.grown", "marital.dating"})  # a place is named, but the speaker need not have been there
+_HOME_OR_AWAY = frozenset({"travel.want", "kids.grown", "marital.dating"})  # name a place that the speaker may never have seen
 _ALL_BITS = (1 << 96) - 1
 
 
@@ -224,16 +226,15 @@ def _world_of(form: Form, goal: int, slots: dict[str, str]) -> tuple[tuple[str, 
 
 @cache
 def _held_out_words() -> frozenset[str]:
-    words = {word for values in OPEN.values() for word in values[HELD_OUT_WORD - 1 :: HELD_OUT_WORD]}
-    names = {name for slot in ("girl", "boy") for name in OPEN[slot] if name in words}
-    return frozenset(
-        value for values in OPEN.values() for value in values if value in words and value.split()[-1] not in _names() - names
-    ) | frozenset(value for slot in ("child", "spouse", "lover", "fiance") for value in OPEN[slot] if value.split()[-1] in names)
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(OPEN["girl"] + OPEN["boy"])
+    """Values kept out of train facts; "wife clara" goes with "clara"."""
+    names = {name for slot in ("girl", "boy") for name in OPEN[slot][HELD_OUT_WORD - 1 :: HELD_OUT_WORD]}
+    words = set(names)
+    for slot, values in OPEN.items():
+        if slot in ("child", "spouse", "lover", "fiance"):
+            words.update(value for value in values if value.split()[-1] in names)
+        elif slot not in ("girl", "boy"):
+            words.update(values[HELD_OUT_WORD - 1 :: HELD_OUT_WORD])
+    return frozenset(words)
 
 
 def _slot_values(name: str) -> tuple[str, ...]:
@@ -308,7 +309,7 @@ def _entry(fact: Fact) -> _Entry:
     for entries in _entries().values():
         if fact.text in entries:
             return entries[fact.text]
-    raise InputError(f"`fact` must be one of this grammar's facts, got {fact.text!r}; take it from `facts` or `sample_persona`.")
+    raise InputError(f"`fact` must be one of this grammar's, got {fact.text!r}; take it from `facts` or `sample_persona`.")
 
 
 @cache
@@ -420,25 +421,29 @@ def _bare_question(rng: np.random.Generator, goal: int) -> str:
     return _draw(rng, ASKS_CLAUSE).replace("{x}", _draw(rng, TOPICS[goal].clauses))
 
 
+def _is_asking_back(reply: str) -> bool:
+    return reply.endswith(_alternatives(QUESTIONS_BACK))
+
+
 def _opener(rng: np.random.Generator, previous: str, cheers: str | None) -> str:
     """What one says before the next question, "" about half the time."""
     if not previous:
         return _draw(rng, GREETINGS) if rng.random() < 0.35 else ""
-    if previous.endswith("?"):
+    if _is_asking_back(previous):
         return _draw(rng, DODGES) if rng.random() < 0.6 else ""
     if rng.random() < 0.45:
         return ""
-    if _is_negative(previous):
+    if _is_negative(previous) or previous.endswith("?"):
         return _draw(rng, SOFT_OPENERS)
     return _draw(rng, cheers if cheers and rng.random() < 0.5 else OPENERS)
 
 
 def _line(rng: np.random.Generator, goal: int, opener: str, own: str | None) -> str:
     """Puts opener, self-disclosure and question together."""
-    question_text = _bare_question(rng, goal)
-    if opener and not own and rng.random() < 0.2:
-        question_text = f"{_draw(rng, LINKS)} {question_text}"
-    return " ".join(part for part in (opener, own, question_text) if part)
+    asked = _bare_question(rng, goal)
+    if opener and not own and asked in _questions(goal) and rng.random() < 0.3:
+        asked = f"{_draw(rng, LINKS)} {asked}"
+    return " ".join(part for part in (opener, own, asked) if part)
 
 
 def question(rng: np.random.Generator, goal: int, previous: str = "", own: str | None = None) -> str:
@@ -452,7 +457,7 @@ def question(rng: np.random.Generator, goal: int, previous: str = "", own: str |
     """
     if not 0 <= goal < len(TOPICS):
         raise InputError(f"`goal` must be in 0..{len(TOPICS) - 1}, got {goal}.")
-    opener = "" if own and previous.endswith("?") else _opener(rng, previous, None)
+    opener = "" if own and _is_asking_back(previous) else _opener(rng, previous, None)
     return _line(rng, goal, opener, own)
 
 
@@ -479,10 +484,10 @@ def answer(rng: np.random.Generator, fact: Fact, line: str = "") -> str:
     entry = _entry(fact)
     reply = _body(rng, entry)
     if entry.sign != "0" and _is_polar(line, fact.goal) and rng.random() < 0.7:
-        reply = f"{_draw(rng, 'yes, | yes, | yeah, | yep,' if entry.sign == '+' else 'no, | no, | nope, | no, sorry,')} {reply}"
+        reply = f"{_draw(rng, 'yes, | yes, | yeah, | yep,' if entry.sign == '+' else 'no, | no, | nope,')} {reply}"
     elif rng.random() < 0.3:
-        reply = f"{_draw(rng, PREFIXES)} {reply}"
-    reply = _sentence(rng, reply)
+        reply = f"{_draw(rng, HAPPY_PREFIXES if entry.sign == '+' and rng.random() < 0.25 else PREFIXES)} {reply}"
+    reply = _sentence(rng, reply) if entry.sign == "+" else f"{reply}."
     if entry.sign == "+" and rng.random() < 0.2:
         reply = f"{reply} {_draw(rng, TOPICS[fact.goal].tails)}."
     if rng.random() < 0.15:
@@ -518,8 +523,7 @@ def small_talk(rng: np.random.Generator) -> tuple[str, str]:
 
 def statement(rng: np.random.Generator, fact: Fact) -> str:
     """Says a fact of one's own as an unsteered line."""
-    body = _body(rng, _entry(fact))
-    return _sentence(rng, f"{_draw(rng, TELLS)} {body}" if rng.random() < 0.6 else body)
+    return f"{_draw(rng, TELLS)} {fact.text}" if rng.random() < 0.6 else fact.text
 
 
 # ---------------------------------------------------------------------------------------------------- dialogues
@@ -543,14 +547,20 @@ def _reveal(rng: np.random.Generator, persona: Sequence[Fact], wanted: Sequence[
 
 
 def _labelled_reply(
-    rng: np.random.Generator, persona: Sequence[Fact], goal: int, wanted: Sequence[int], line: str, is_known: bool
+    rng: np.random.Generator,
+    persona: Sequence[Fact],
+    goal: int,
+    wanted: Sequence[int],
+    line: str,
+    is_known: bool,
+    said: Container[str],
 ) -> tuple[str, tuple[int, ...]]:
-    """A reply and exactly the facts it states."""
+    """A reply, not yet said if possible, and exactly the facts it states."""
     label = tuple(sorted(wanted))
     reply = ""
     for _ in range(MAX_TRIES):
         reply = _reveal(rng, persona, wanted, line, is_known) if wanted else decline(rng, goal, persona)
-        if _stated(reply, persona) == label:
+        if reply not in said and _stated(reply, persona) == label:
             return reply, label
     if wanted:
         reply = persona[wanted[0]].text
@@ -567,6 +577,7 @@ class _Talk:
         self.revealed: set[int] = set()
         self.told: set[int] = set()
         self.asked: set[int] = set()
+        self.said: set[str] = set()
         self.turns: list[Turn] = []
         self.last_goal: int | None = None
 
@@ -577,16 +588,18 @@ class _Talk:
     def choose_goal(self) -> int:
         """Topics of the persona more often than others, asked ones rarely."""
         open_topics = {fact.goal for index, fact in enumerate(self.persona) if index not in self.revealed}
-        weights = [(4.5 if goal in open_topics else 1.0) * (0.12 if goal in self.asked else 1.0) for goal in range(len(TOPICS))]
+        weights = (
+            (4.5 if goal in open_topics else 1.0) * (0.12 if goal in self.asked else 1.0) for goal in range(len(TOPICS))
+        )
         cumulative = list(accumulate(weights))
         return bisect_right(cumulative, self.rng.random() * cumulative[-1])
 
-    def own_words(self, goal: int) -> str | None:
+    def own_words(self, goal: int, is_asked: bool) -> str | None:
         """What the goal speaker tells of themselves on a topic, if there is anything not told yet."""
         for index, fact in enumerate(self.partner):
             if fact.goal == goal and index not in self.told:
                 self.told.add(index)
-                return _body(self.rng, _entry(fact)) + "."
+                return _body(self.rng, _entry(fact)) + "." if is_asked else fact.text
         return None
 
     def chat(self) -> bool:
@@ -600,27 +613,34 @@ class _Talk:
             line, reply = statement(rng, self.partner[untold[0]]), _draw(rng, ACKNOWLEDGEMENTS)
         elif self.turns:
             line, replies = CHATTER[int(rng.random() * len(CHATTER))]
+            if line in self.said:
+                return False
             reply = _draw(rng, replies)
         else:
             line, reply = small_talk(rng)
         self.turns.append(Turn(line, reply, (), _stated(reply, self.persona)))
+        self.said.add(line)
         self.last_goal = None
         return True
 
     def compose_line(self, goal: int) -> str:
         """The goal speaker's next line: reacts, tells of themselves where asked or by chance, and asks."""
-        rng, previous = self.rng, self.previous
-        is_asked_back = previous.endswith("?") and self.last_goal is not None
-        if is_asked_back and self.last_goal != goal:
-            own = self.own_words(self.last_goal) if self.last_goal is not None else None
-            if own:
-                return _line(rng, goal, "", own)
-        own = self.own_words(goal) if rng.random() < 0.25 else None
-        if previous.endswith("?") and self.last_goal is None:
-            opener = _draw(rng, FINES)
-        else:
-            cheers = TOPICS[self.last_goal].cheers if self.last_goal is not None and self.turns[-1].facts else None
-            opener = "" if own and is_asked_back else _opener(rng, previous, cheers)
+        rng, previous, last_goal = self.rng, self.previous, self.last_goal
+        if last_goal is None:  # small talk came before, or nothing
+            own = self.own_words(goal, False) if previous and rng.random() < 0.2 else None
+            if previous.endswith("?"):
+                opener = _draw(rng, FINES)
+            elif previous:
+                opener = _draw(rng, OPENERS) if rng.random() < 0.4 else ""
+            else:
+                opener = _opener(rng, "", None)
+            return _line(rng, goal, opener, own)
+        if _is_asking_back(previous):
+            own = self.own_words(last_goal, True)
+            return _line(rng, goal, "" if own else _opener(rng, previous, None), own)
+        own = self.own_words(goal, False) if rng.random() < 0.25 else None
+        is_good_news = any(_entry(self.persona[index]).sign == "+" for index in self.turns[-1].facts or ())
+        opener = _opener(rng, previous, TOPICS[last_goal].cheers if is_good_news else None)
         if own and rng.random() < 0.2:
             return " ".join(part for part in (opener, _bare_question(rng, goal), own, _draw(rng, OWN_ENDS)) if part)
         return _line(rng, goal, opener, own)
@@ -628,15 +648,23 @@ class _Talk:
     def ask(self) -> None:
         """Adds a steered turn."""
         goal = self.choose_goal()
+        told = frozenset(self.told)
         line = self.compose_line(goal)
+        for _ in range(MAX_TRIES):
+            if not any(line.endswith(earlier) or earlier.endswith(line) for earlier in self.said):
+                break
+            self.told = set(told)
+            line = self.compose_line(goal)
         on_topic = [index for index, fact in enumerate(self.persona) if fact.goal == goal]
         fresh = [index for index in on_topic if index not in self.revealed]
         wanted = fresh[:1] or on_topic[:1]
         if fresh and self.rng.random() < 0.1:
             others = [index for index in range(len(self.persona)) if index not in self.revealed and index not in wanted]
             wanted = wanted + (fresh[1:2] or others[:1])
-        reply, label = _labelled_reply(self.rng, self.persona, goal, wanted, line, bool(wanted) and not fresh)
+        is_known = bool(wanted) and not fresh
+        reply, label = _labelled_reply(self.rng, self.persona, goal, wanted, line, is_known, self.said)
         self.turns.append(Turn(line, reply, (DEFAULT_GOALS.text(goal),), label))
+        self.said.update((line, reply))
         self.revealed.update(label)
         self.asked.add(goal)
         self.last_goal = goal

@@ -12,7 +12,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 GIRLS = _words(
     "ida, clara, ruth, nora, mabel, greta, lena, astrid, marta, june, hazel, willa, tess, flora, edith, rosa, petra, ingrid, "
-    "wanda, celia, daphne, esme, freya, gwen, hilda, imogen, joan, kira, lottie, mina, nell, odette, pia, quinn, rhea, sylvie, "
+    "wanda, celia, daphne, esme, freya, gwen, hilda, imogen, joan, kira, lottie, mina, nell, odette, pia, quinn, rhea, "
+    "sylvie, "
     "thea, una, vera, winnie, yara, zelda, amara, bea, carmen, dina, elsa, fern, gilda, holly, iris, juno, keiko, luz, maya, "
     "nadia, olga, paloma, renata, salma, tamsin, ursula, viola, xenia, yuki, zora, leila, priya, anouk, birgit"
 )
@@ -32,18 +33,21 @@ PET_NAMES = _words(
 )
 ANIMALS = _words(
     "dog, cat, rabbit, hamster, parrot, guinea pig, turtle, goat, beagle, poodle, hedgehog, ferret, canary, gecko, kitten, "
-    "puppy, pony, donkey, corgi, lizard, goldfish, cockatoo, terrier, tortoise, chinchilla, chicken, duck, labrador, dachshund, "
+    "puppy, pony, donkey, corgi, lizard, goldfish, cockatoo, terrier, tortoise, chinchilla, chicken, duck, labrador, "
+    "dachshund, "
     "snake, greyhound, bulldog, husky, siamese cat, tarantula, alpaca, pug, mouse, parakeet, border collie, rescue dog, "
     "tabby cat, iguana, sheepdog, llama, budgie, dalmatian, newt"
 )
 JOBS = _words(
-    "nurse, plumber, librarian, baker, bus driver, welder, accountant, dentist, mechanic, florist, barber, carpenter, paramedic, "
+    "nurse, plumber, librarian, baker, bus driver, welder, accountant, dentist, mechanic, florist, barber, carpenter, "
+    "paramedic, "
     "chemist, surveyor, waiter, electrician, translator, firefighter, veterinarian, math teacher, tailor, butcher, locksmith, "
     "radio host, web designer, lawyer, programmer, cashier, gardener, police officer, flight attendant, truck driver, "
     "tour guide, real estate agent, bank clerk, music teacher, tattoo artist, bartender, fisherman, beekeeper, park ranger, "
     "crane operator, mail carrier, school principal, journalist, photographer, physical therapist, hotel manager, roofer, "
     "pharmacist, lab technician, graphic designer, security guard, midwife, geologist, line cook, pastry chef, optician, "
-    "proofreader, wedding planner, piano tuner, dog groomer, house painter, train conductor, ferry captain, farmer, zookeeper, "
+    "proofreader, wedding planner, piano tuner, dog groomer, house painter, train conductor, ferry captain, farmer, "
+    "zookeeper, "
     "museum curator, architect, civil engineer, nanny, kindergarten teacher, swimming coach, court clerk, cab driver, "
     "sound engineer, glassblower, watchmaker, bricklayer, insurance agent, call center agent, data analyst, tax adviser, "
     "furniture maker, landscaper, social worker, speech therapist, yoga instructor, personal trainer, vet assistant, "
@@ -54,8 +58,10 @@ JOBS = _words(
 WORKPLACES = _words(
     "bakery, hospital, bank, toy store, shoe factory, law firm, museum, bookstore, post office, gas station, flower shop, "
     "hardware store, call center, coffee shop, car wash, furniture warehouse, hotel, airport, train station, bike shop, "
-    "chocolate factory, steel mill, nursing home, daycare, animal shelter, garden center, supermarket, pizza place, print shop, "
-    "recording studio, software company, brewery, dairy farm, ski resort, travel agency, town hall, chemical plant, fish market, "
+    "chocolate factory, steel mill, nursing home, daycare, animal shelter, garden center, supermarket, pizza place, "
+    "print shop, "
+    "recording studio, software company, brewery, dairy farm, ski resort, travel agency, town hall, chemical plant, "
+    "fish market, "
     "paper mill, shipyard, record store, jewelry store, pharmacy, research lab, high school, insurance office, theater, "
     "cell phone store, pawn shop, tea house, candy store, wind farm, youth hostel, tire shop, paint store, dry cleaner"
 )
@@ -87,25 +93,33 @@ REGIONS = _words(
     "the alps, the amazon, the sahara, the grand canyon, the baltic sea, the rocky mountains, the scottish highlands, "
     "the great barrier reef, the andes, the black forest, the greek islands, the silk road, the arctic circle, the nile, "
     "the caribbean, the faroe islands, the pyrenees, the gobi desert, the everglades, the norwegian fjords, the great lakes, "
-    "the serengeti, the amalfi coast, the dead sea, the himalayas, the galapagos islands, the florida keys, patagonia, siberia, "
+    "the serengeti, the amalfi coast, the dead sea, the himalayas, the galapagos islands, the florida keys, patagonia, "
+    "siberia, "
     "lapland, tuscany, bavaria"
 )
 HOBBIES = _words(
     "painting, knitting, rock climbing, gardening, chess, surfing, baking bread, bird watching, fishing, pottery, archery, "
-    "woodworking, stamp collecting, running, hiking, cycling, swimming, yoga, karate, quilting, origami, juggling, skateboarding, "
+    "woodworking, stamp collecting, running, hiking, cycling, swimming, yoga, karate, quilting, origami, juggling, "
+    "skateboarding, "
     "horse riding, kayaking, sewing, calligraphy, astronomy, model trains, crossword puzzles, bowling, tennis, table tennis, "
     "salsa dancing, tap dancing, fencing, geocaching, beekeeping, metal detecting, candle making, soap making, scuba diving, "
     "snowboarding, ice skating, judo, darts, badminton, kite flying, drone racing, mushroom picking, home brewing, "
-    "jigsaw puzzles, video games, board games, creative writing, reading mysteries, photography, volleyball, basketball, golf, "
+    "jigsaw puzzles, video games, board games, creative writing, reading mysteries, photography, volleyball, basketball, "
+    "golf, "
     "croquet, rowing, sailing, weightlifting, boxing, pilates, trampolining, parkour, paragliding, embroidery, crochet, "
-    "leather craft, whittling, glass painting, scrapbooking, ham radio, card tricks, ventriloquism, line dancing, cross stitch, "
-    "ice fishing, orienteering, unicycling, water polo, squash, hula hooping, wood carving, macrame, sudoku, mosaics, frisbee golf"
+    "leather craft, whittling, glass painting, scrapbooking, ham radio, card tricks, ventriloquism, line dancing, "
+    "cross stitch, "
+    "ice fishing, orienteering, unicycling, water polo, squash, hula hooping, wood carving, macrame, sudoku, mosaics, "
+    "frisbee golf"
 )
 COLLECTIONS = _words(
-    "stamps, old coins, teapots, vinyl records, comic books, seashells, postcards, snow globes, baseball cards, vintage cameras, "
-    "fountain pens, toy trains, music boxes, pocket watches, typewriters, marbles, old maps, lunch boxes, bottle caps, sneakers, "
+    "stamps, old coins, teapots, vinyl records, comic books, seashells, postcards, snow globes, baseball cards, "
+    "vintage cameras, "
+    "fountain pens, toy trains, music boxes, pocket watches, typewriters, marbles, old maps, lunch boxes, bottle caps, "
+    "sneakers, "
     "fossils, rubber ducks, action figures, fridge magnets, chess sets, cookbooks, matchboxes, key chains, minerals, "
-    "tin robots, hats, ticket stubs, puppets, license plates, buttons, wooden spoons, butterflies, old radios, dice, playing cards"
+    "tin robots, hats, ticket stubs, puppets, license plates, buttons, wooden spoons, butterflies, old radios, dice, "
+    "playing cards"
 )
 MAKES = _words(
     "wooden chairs, quilts, candles, model ships, birdhouses, clay mugs, jewelry, kites, scarves, doll houses, wool socks, "
@@ -113,7 +127,8 @@ MAKES = _words(
     "guitars, mosaics, costumes, terrariums, hammocks, carved spoons, bird feeders"
 )
 SPORTS = _words(
-    "soccer, tennis, volleyball, basketball, softball, rugby, hockey, badminton, cricket, lacrosse, handball, bowling, curling, "
+    "soccer, tennis, volleyball, basketball, softball, rugby, hockey, badminton, cricket, lacrosse, handball, bowling, "
+    "curling, "
     "water polo, ultimate frisbee, table tennis, pool, darts, golf, squash, dodgeball, netball, field hockey, pickleball"
 )
 READS = _words(
@@ -122,8 +137,10 @@ READS = _words(
     "cookbooks, gardening magazines, old newspapers, graphic novels"
 )
 FOODS = _words(
-    "lasagna, sushi, tacos, pizza, mushroom risotto, fried chicken, ramen, pancakes, apple pie, chili, dumplings, mac and cheese, "
-    "lamb curry, fish and chips, falafel, spaghetti, cheeseburgers, barbecue ribs, pad thai, grilled salmon, tomato soup, paella, "
+    "lasagna, sushi, tacos, pizza, mushroom risotto, fried chicken, ramen, pancakes, apple pie, chili, dumplings, "
+    "mac and cheese, "
+    "lamb curry, fish and chips, falafel, spaghetti, cheeseburgers, barbecue ribs, pad thai, grilled salmon, tomato soup, "
+    "paella, "
     "burritos, gnocchi, pierogi, shrimp scampi, meatloaf, goulash, clam chowder, ravioli, kimchi stew, roast duck, hummus, "
     "chocolate cake, strawberry ice cream, peach cobbler, cinnamon rolls, garlic bread, potato salad, onion rings, waffles, "
     "french toast, beef stew, cornbread, gumbo, poutine, borscht, moussaka, spring rolls, crab cakes, nachos, quesadillas, "
@@ -131,12 +148,14 @@ FOODS = _words(
     "pot roast, jambalaya, lobster rolls, pulled pork, fried rice, miso soup, banana bread, lemon tart, cheesecake, tiramisu, "
     "blueberry muffins, brownies, carrot cake, rice pudding, baklava, churros, crepes, bagels, avocado toast, scrambled eggs, "
     "sweet potato fries, baked beans, pumpkin pie, key lime pie, fondue, schnitzel, pickled herring, mussels, oysters, "
-    "udon noodles, tempura, bibimbap, empanadas, ceviche, tamales, enchiladas, couscous, tabbouleh, shakshuka, pho, laksa, satay"
+    "udon noodles, tempura, bibimbap, empanadas, ceviche, tamales, enchiladas, couscous, tabbouleh, shakshuka, pho, laksa, "
+    "satay"
 )
 DISLIKED = _words(
     "broccoli, olives, mushrooms, liver, anchovies, blue cheese, cilantro, brussels sprouts, oysters, beets, coconut, "
     "cottage cheese, raw onions, tofu, eggplant, sardines, mayonnaise, licorice, black pudding, okra, raisins, turnips, "
-    "goat cheese, celery, pickles, grapefruit, squid, spinach, lima beans, mustard, seaweed, peas, cabbage, rhubarb, kale, radishes"
+    "goat cheese, celery, pickles, grapefruit, squid, spinach, lima beans, mustard, seaweed, peas, cabbage, rhubarb, kale, "
+    "radishes"
 )
 DRINKS = _words(
     "black coffee, green tea, root beer, lemonade, hot chocolate, ginger ale, iced tea, red wine, orange juice, apple cider, "
@@ -164,13 +183,16 @@ _FILM_LAST = _words(
     "keeper, road, affair, express, letters, empire, detective, island, promise, machine, bride, heist, crossing, secret, "
     "kingdom, waltz, shadow, summer"
 )
-FILMS = tuple(f"the {a} {b}" for i, a in enumerate(_FILM_FIRST) for j, b in enumerate(_FILM_LAST) if (i + 2 * j) % 3 == 0 and a != b)
+FILMS = tuple(
+    f"the {a} {b}" for i, a in enumerate(_FILM_FIRST) for j, b in enumerate(_FILM_LAST) if (i + 2 * j) % 3 == 0 and a != b
+)
 _BAND_FIRST = _words(
     "velvet, broken, electric, sleepy, golden, hollow, crimson, paper, howling, lucky, rusty, plastic, purple, dizzy, wooden, "
     "neon, frozen, lonely, salty, cosmic"
 )
 _BAND_LAST = _words(
-    "otters, lanterns, pilots, teacups, wolves, radios, cousins, comets, kettles, foxes, umbrellas, sparrows, engines, sailors, "
+    "otters, lanterns, pilots, teacups, wolves, radios, cousins, comets, kettles, foxes, umbrellas, sparrows, engines, "
+    "sailors, "
     "mittens, cowboys, ladders, moths"
 )
 BANDS = tuple(f"the {a} {b}" for i, a in enumerate(_BAND_FIRST) for j, b in enumerate(_BAND_LAST) if (i + j) % 3 == 0)
@@ -181,19 +203,23 @@ ACTORS = tuple(
     if (i + j) % 2 == 0
 )
 GENRES = _words(
-    "jazz, country, heavy metal, reggae, classical, hip hop, folk, punk rock, blues, techno, opera, soul, bluegrass, disco, ska, "
+    "jazz, country, heavy metal, reggae, classical, hip hop, folk, punk rock, blues, techno, opera, soul, bluegrass, disco, "
+    "ska, "
     "salsa, gospel, indie rock, swing, funk, house, grunge, flamenco, synth pop, drum and bass, celtic, klezmer, tango, "
     "samba, ragtime, r and b, baroque, lo fi, motown, rockabilly, polka"
 )
 INSTRUMENTS = _words(
-    "guitar, piano, violin, drums, trumpet, cello, flute, banjo, saxophone, accordion, harp, ukulele, clarinet, tuba, trombone, "
+    "guitar, piano, violin, drums, trumpet, cello, flute, banjo, saxophone, accordion, harp, ukulele, clarinet, tuba, "
+    "trombone, "
     "mandolin, harmonica, organ, bass guitar, bagpipes, oboe, viola, french horn, xylophone, fiddle, bassoon, bongos, sitar, "
     "double bass, tin whistle, keyboard, marimba"
 )
 ISSUES = _words(
     "clean air, cheaper housing, better schools, public transport, road repairs, animal welfare, clean rivers, health care, "
-    "rent control, lower taxes, small farms, bike lanes, libraries, recycling, fair wages, disability rights, street lighting, "
-    "child care, veterans, public parks, small business, food banks, noise control, free trade, water quality, school lunches, "
+    "rent control, lower taxes, small farms, bike lanes, libraries, recycling, fair wages, disability rights, "
+    "street lighting, "
+    "child care, veterans, public parks, small business, food banks, noise control, free trade, water quality, "
+    "school lunches, "
     "night buses, local hospitals, solar power, forest protection, broadband for villages, job training, road safety, "
     "nuclear power, border policy, farm subsidies, pension reform, term limits, balanced budgets, open data, flood walls, "
     "tenant rights, youth clubs, lower tuition, fishing rights, wind turbines, tree planting, dental care"
@@ -219,10 +245,15 @@ ELECTION_JOBS = _words(
     "knock on doors, hand out flyers, make phone calls, put up posters, count ballots, drive voters to the polls, "
     "register new voters, write letters to the editor, design leaflets, organize rallies, collect signatures, run the website"
 )
-VIEWS = _words("liberal, conservative, moderate, libertarian, progressive, centrist, independent, social democrat, republican, democrat")
-SCHOOLS = _words("preschool, kindergarten, first grade, second grade, third grade, middle school, high school, college, law school")
+VIEWS = _words(
+    "liberal, conservative, moderate, libertarian, progressive, centrist, independent, social democrat, republican, democrat"
+)
+SCHOOLS = _words(
+    "preschool, kindergarten, first grade, second grade, third grade, middle school, high school, college, law school"
+)
 CHILD_SPORTS = _words(
-    "soccer, ballet, chess, judo, violin, swimming, hockey, piano, gymnastics, baseball, trumpet, karate, tennis, drums, theater, "
+    "soccer, ballet, chess, judo, violin, swimming, hockey, piano, gymnastics, baseball, trumpet, karate, tennis, drums, "
+    "theater, "
     "fencing, climbing, volleyball"
 )
 PLACES_MET = _words(
@@ -230,12 +261,17 @@ PLACES_MET = _words(
     "a blind date, a train, a cooking class, a ski lift, a farmers market, a hospital, church, an airport, a chess club, "
     "a costume party, a flea market, a marathon, a rock concert, jury duty"
 )
-TRANSPORT = _words("train, bus, motorcycle, bicycle, camper van, sailboat, canoe, horse, cruise ship, car, night train, minibus")
+TRANSPORT = _words(
+    "train, bus, motorcycle, bicycle, camper van, sailboat, canoe, horse, cruise ship, car, night train, minibus"
+)
 SOUVENIRS = _words(
-    "magnets, postcards, spoons, rocks, hats, tea towels, coffee mugs, scarves, shot glasses, sand, stickers, maps, coins, masks, "
+    "magnets, postcards, spoons, rocks, hats, tea towels, coffee mugs, scarves, shot glasses, sand, stickers, maps, coins, "
+    "masks, "
     "train tickets, spices"
 )
-RELATIVES = _words("nieces, nephews, godchildren, little brothers, little sisters, foster children, stepchildren, grandchildren")
+RELATIVES = _words(
+    "nieces, nephews, godchildren, little brothers, little sisters, foster children, stepchildren, grandchildren"
+)
 
 OPEN: dict[str, tuple[str, ...]] = {
     "girl": GIRLS,
@@ -310,16 +346,25 @@ CLOSED: dict[str, tuple[str, ...]] = {
     "relative": RELATIVES[:3],
     "sibling": ("brother", "cousin"),
     "relation": _words("cousin, uncle, aunt, neighbor, grandfather, stepmother, roommate, godmother"),
-    "outdoor": _words("camping, skiing, fishing, kayaking, sledding, surfing, hiking, sailing, rafting, stargazing, cycling, bird watching"),
-    "sweet": _words("cookies, chocolate, gummy bears, donuts, ice cream, marshmallows, caramel, fudge, cupcakes, honey, marzipan, toffee"),
-    "grown": _words("tomatoes, pumpkins, beans, peppers, carrots, herbs, cucumbers, lemons, strawberries, potatoes, zucchini, garlic"),
+    "outdoor": _words(
+        "camping, skiing, fishing, kayaking, sledding, surfing, hiking, sailing, rafting, stargazing, cycling, bird watching"
+    ),
+    "sweet": _words(
+        "cookies, chocolate, gummy bears, donuts, ice cream, marshmallows, caramel, fudge, cupcakes, honey, marzipan, toffee"
+    ),
+    "grown": _words(
+        "tomatoes, pumpkins, beans, peppers, carrots, herbs, cucumbers, lemons, strawberries, potatoes, zucchini, garlic"
+    ),
     "choir": _words("church, barbershop, gospel, city, school, village, jazz, student, folk"),
-    "room": _words("garage, kitchen, basement, shower, attic, car, garden, church"),
+    "room": _words("garage, kitchen, basement, attic, bedroom, living room, hallway, garden shed"),
+    "singroom": _words("shower, car, kitchen, garden, church, bathtub"),
 }
 
 MEATY = _words(
-    "fried chicken, lamb curry, fish and chips, cheeseburgers, barbecue ribs, grilled salmon, shrimp scampi, meatloaf, goulash, "
-    "clam chowder, roast duck, beef stew, gumbo, crab cakes, steak, hot dogs, butter chicken, shepherds pie, pot roast, jambalaya, "
+    "fried chicken, lamb curry, fish and chips, cheeseburgers, barbecue ribs, grilled salmon, shrimp scampi, meatloaf, "
+    "goulash, "
+    "clam chowder, roast duck, beef stew, gumbo, crab cakes, steak, hot dogs, butter chicken, shepherds pie, pot roast, "
+    "jambalaya, "
     "lobster rolls, pulled pork, schnitzel, pickled herring, mussels, oysters, ceviche, sushi, paella, chili, tacos, lasagna, "
     "tamales, pho, laksa, satay, burritos, ramen, pad thai"
 )
