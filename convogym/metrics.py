@@ -1,7 +1,7 @@
 """How text and labels are scored: formulas over words, log-probabilities, ranks and 0/1 arrays. Knows nothing of models.
 
-Word F1, hits@k and the normalisation before them are those of ParlAI (`core/metrics.py`), so that figures stand beside published
-ConvAI2 ones. Every interval is a percentile bootstrap from the caller's generator.
+Word F1 and the normalisation before it are those of ParlAI (`core/metrics.py`), so that figures stand beside published ConvAI2
+ones. Every interval is a percentile bootstrap from the caller's generator.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def word_f1(prediction: str, golds: Sequence[str]) -> float:
 def word_perplexity(total_nll: float, raw_replies: Iterable[str]) -> float:
     """exp(total NLL / words): a perplexity that does not depend on how a tokenizer cuts words.
 
-    The words are those between white space in the replies as released, and one end of utterance for each reply. (ConvAI2's own
-    word perplexity instead renormalises each word's probability over a dictionary of 19,304 words, so the two differ.)
+    The words are those between white space in the replies as released, and one end of utterance for each reply. (ConvAI2's
+    own word perplexity instead renormalises each word's probability over a dictionary of 19,304 words: the two differ.)
 
     Args:
         total_nll: sum of the negative natural log-probabilities of all tokens of all replies, the end tokens included.
@@ -112,7 +112,7 @@ def _perplexity(total_nll: float, units: int) -> float:
 def hits_at_1(scores: Sequence[Sequence[float]], right: Sequence[int]) -> float:
     """Share of examples whose right candidate has the highest score, 0..1 (Hits@1 of ConvAI2, with 20 candidates).
 
-    A right candidate that ties with k others at the top counts 1 / (k + 1), so that a constant scorer gets no more than chance.
+    A right candidate that ties with k others at the top counts 1 / (k + 1), so that a constant scorer gets chance and no more.
 
     Args:
         scores: for each example a score for each of its candidates; examples may have different numbers of them.
@@ -136,8 +136,8 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
     """Different n-grams over all n-grams of all texts, 0..1 (Li et al. 2016, "distinct-n"); 0 where there is no n-gram.
 
     Args:
-        texts: replies; words are what is left between blanks after lower-casing. Compare equally large samples only: the figure
-            falls as the sample grows.
+        texts: replies; words are what is left between blanks after lower-casing. Compare samples of one size only: the figure
+            falls as a sample grows.
         n: words in a gram, at least 1.
     """
     if n < 1:
@@ -175,8 +175,8 @@ def repetition_rate(dialogues: Iterable[Sequence[str]]) -> float:
 def bootstrap_interval(values: npt.ArrayLike, rng: np.random.Generator, level: float = 0.95, samples: int = 2000) -> Interval:
     """The mean of values and its percentile bootstrap interval (Efron 1979).
 
-    `samples` times as many values as there are get drawn with replacement; the bounds are the (1 - level) / 2 and (1 + level) / 2
-    quantiles of their means. Give independent values: one for each dialogue, rather than one for each turn.
+    `samples` times, as many values as there are get drawn with replacement; the bounds are the (1 - level) / 2 and
+    (1 + level) / 2 quantiles of the means drawn. Give independent values: one for each dialogue, not one for each turn.
 
     Args:
         values: shape (n,), n >= 1, finite.
@@ -209,7 +209,7 @@ def paired_difference(
 
 
 def precision_recall_f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[tuple[Scores, ...], Scores]:
-    """Agreement of multi-label predictions with the truth, for each label and over all of them (micro: counts are added first).
+    """Agreement of multi-label predictions with the truth, for each label and over all of them (micro: from summed counts).
 
     Args:
         truth: boolean, shape (examples, labels).

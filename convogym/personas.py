@@ -1,13 +1,14 @@
-"""Named sets of personas that need no download, train and held-out ones apart. Knows the grammar and the shipped corpus by name.
+"""Named sets of personas that need no download, train and held-out apart. Knows the grammar and the shipped corpus by name.
 
 | name | personas |
 |---|---|
-| `grammar-train`, `grammar-held-out` | 2,000 and 500 drawn from the grammar, always the same; no fact is in both |
+| `grammar-train`, `grammar-held-out` | 2,000 and 500 drawn from the grammar, always the same; no fact in both |
 | `steered-talk-train`, `steered-talk-dev` | the responders' of the shipped corpus |
 | `train` | `grammar-train`, then `steered-talk-train` |
 | `held-out` | `grammar-held-out`, then `steered-talk-dev` |
 
-Anything else is the path of a file for `convogym.readers.read_personas`.
+No persona is in both `train` and `held-out`; a few facts of the shipped corpus ("i never married.") are. Any other name is the
+path of a file for `convogym.readers.read_personas`.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ SILENCE = "__SILENCE__"  # stands in ParlAI files for a partner who has said not
 FACT_COLUMNS = ("Fact 1", "Fact 2", "Fact 3", "Fact 4", "Fact 5")  # header of the original convogym's persona CSV
 _END_OF_TEXT = "<|endoftext|>"
 _GZIP_MAGIC = b"\x1f\x8b"
+_NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")  # null bytes, and surrogates that JSON escapes can smuggle in
 _NUMBERED = re.compile(r"(\d+) (.*)", re.DOTALL)
 _SPC_COLUMNS = ("user 1 personas", "user 2 personas", "Best Generated Conversation")
-_SPC_UTTERANCE = re.compile(r"\s*user ?([12])\s*:\s*(.*)", re.IGNORECASE | re.DOTALL)
+_SPC_UTTERANCE = re.compile(r"\W*user ?([12])\W*?:\**\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 # What every format shares: lines with numbers, checked texts, checked dialogues -------------------
@@ -78,8 +79,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _text(value: object, path: Path, line: int, name: str) -> str:
     if not isinstance(value, str):
         raise CorpusError(path, line, f"{name} as text", json.dumps(value, default=str))
-    if not value.strip() or "\0" in value:
-        raise CorpusError(path, line, f"{name} that is not blank and has no null byte", value)
+    if not value.strip() or _NO_TEXT.search(value):
+        raise CorpusError(path, line, f"{name} that is not blank and has no null byte or half character", ascii(value))
     return value
 
 
@@ -104,9 +105,9 @@ def _joined(said: Iterable[tuple[int, str]]) -> tuple[str, ...]:
     texts: list[str] = []
     for speaker, text in said:
         if speaker == last:
-            texts[-1] = f"{texts[-1]} {text}"
+            texts[-1] = f"{texts[-1]} {text.strip()}".strip()
         else:
-            texts.append(text)
+            texts.append(text.strip())
         last = speaker
     return tuple(texts)
 
@@ -271,8 +272,8 @@ def read_convai2(path: Path | str) -> list[Dialogue]:
 
     A number that starts again at 1 starts a dialogue. Candidates (a fourth field, parted by `|`) are kept. The owner of
     "your persona" is the responder; where `__SILENCE__` opens, the owner speaks first and is speaker 1 (as PersonaGPT's
-    preprocessing has it), so the partner's persona becomes the responder's and the candidates, which are for speaker 1's lines,
-    are left out.
+    preprocessing has it), so the partner's persona becomes the responder's, and the candidates are left out, because they are
+    for speaker 1's lines.
 
     Raises:
         CorpusError: something in the file is not what the format says.
@@ -339,7 +340,7 @@ def read_transfertransfo(path: Path | str, split: str | None = None) -> list[Dia
     """Reads TransferTransfo's JSON: a list of dialogues, or an object of such lists by split ("train", "valid").
 
     A dialogue is `{"personality": [...], "utterances": [{"candidates": [..., the true reply], "history": [...]}, ...]}`; the
-    personality is that of who replies. Histories grow by two utterances. Silence and candidates are treated as by `read_convai2`.
+    personality is that of who replies. Histories grow by two utterances. Silence and candidates are as in `read_convai2`.
 
     Args:
         path: the file, gzipped or not.
@@ -383,7 +384,9 @@ def _personality_record(record: object, path: Path, where: str) -> Dialogue:
         raise CorpusError(path, None, expected, json.dumps(record))
 
     def texts(value: object, name: str) -> list[str]:
-        usable = isinstance(value, list) and all(isinstance(item, str) and item.strip() and "\0" not in item for item in value)
+        usable = isinstance(value, list) and all(
+            isinstance(item, str) and item.strip() and not _NO_TEXT.search(item) for item in value
+        )
         if not isinstance(value, list) or not usable:
             raise CorpusError(path, None, f"a list of texts, none blank, as {name} {where}", json.dumps(value))
         return value
@@ -452,7 +455,7 @@ def read_synthetic_persona_chat(path: Path | str) -> list[Dialogue]:
                 continue
             match = _SPC_UTTERANCE.fullmatch(line)
             if match:
-                said.append((int(match[1]), _text(match[2], path, number, "an utterance").strip()))
+                said.append((int(match[1]), match[2]))
             elif said:
                 said.append((said[-1][0], line.strip()))
             else:
@@ -460,8 +463,9 @@ def read_synthetic_persona_chat(path: Path | str) -> list[Dialogue]:
         if not said:
             raise CorpusError(path, number, 'a conversation of lines "User 1: ..." and "User 2: ..."', row[_SPC_COLUMNS[2]])
         opener = said[0][0]
+        utterances = tuple(_text(text, path, number, "an utterance") for text in _joined(said))
         dialogues.append(
-            Dialogue.from_utterances(_joined(said), personas[2 - opener], personas[opener - 1], "synthetic-persona-chat")
+            Dialogue.from_utterances(utterances, personas[2 - opener], personas[opener - 1], "synthetic-persona-chat")
         )
     return _some(dialogues, path)
 
@@ -533,7 +537,7 @@ def _read_persona_csv(path: Path) -> list[Persona]:
 def read_personas(path: Path | str) -> list[Persona]:
     """Reads personas: the rows of the original convogym's CSV, or the distinct personas of a dialogue file, both speakers'.
 
-    The CSV's columns are `Fact 1` ... `Fact 5`, the later ones may be empty. Of a dialogue file's personas two with the same facts
+    The CSV's columns are `Fact 1` ... `Fact 5`, the later ones may be empty. In a dialogue file, personas with the same facts
     in another order are one.
 
     Args:

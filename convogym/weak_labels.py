@@ -190,6 +190,7 @@ _RULES: tuple[_Rule, ...] = (
             r"how long have <you> (?:been (?:working|doing that job)|worked)\b(?! out)",
             r"what ma(?:de|kes) <you> (?:want to )?become an?\b",
             r"how did <you> (?:get into|become an?) that (?:job|work|field|career)\b",
+            r"i(?:'m| am) an? (?:\w+ ){0,2}<trade>\b[^?]{0,60}\bwhat do <you> do<end>",
             # at the beginning of its clause: "when you're bored, what do you do?" asks about hobbies
             r"(?:^|(?<=[.!?] )|(?<=[.!?]))what do <you> do(?: there| now| by day)?<end>",
             r"(?:so|and|well|but|hi|hey|hello|oh|nice|cool|great|ok|okay|now)[, ]+what do <you> do(?: there| now"
