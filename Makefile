@@ -65,9 +65,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@echo "Making .venv: 1/3 the virtual environment"
 	@$(PYTHON) -m venv .venv
 	@echo "Making .venv: 2/3 PyTorch (the longest part, the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch
 	@echo "Making .venv: 3/3 convogym, what it needs, and the tools to test it"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@echo "$(CURDIR)" > $(STAMP)
 
 FORCE:
