@@ -1,8 +1,8 @@
 """Personas, questions, answers and whole dialogues with exact labels, made of templates. Knows nothing of models or files.
 
 Every fact says which goal's question elicits it and which words carry its value, so that it is certain, not guessed, which
-goal a line carries out and which facts a reply reveals. Train and held-out facts are disjoint, by text and by value; some words
-(names, animals, jobs, dishes, bands, ...) occur in held-out facts only. All randomness comes from the generator handed in.
+goal a line carries out and which facts a reply reveals. Train and held-out facts are disjoint, by text and by value; some
+words (names, animals, jobs, dishes, bands, ...) occur in held-out facts only. All chance comes from the generator handed in.
 """
 
 from __future__ import annotations
@@ -539,7 +539,7 @@ def _reveal(rng: np.random.Generator, persona: Sequence[Fact], wanted: Sequence[
     if is_known:
         reply = f"{_draw(rng, RESTATES)} {_body(rng, _entry(persona[wanted[0]]))}."
     for index in wanted[1:]:
-        if not reply.endswith("?"):
+        if not _is_asking_back(reply):
             reply = f"{reply} {_draw(rng, LEADS)} {persona[index].text}"
         else:
             reply = f"{persona[wanted[0]].text} {_draw(rng, LEADS)} {persona[index].text}"
@@ -641,6 +641,8 @@ class _Talk:
         own = self.own_words(goal, False) if rng.random() < 0.25 else None
         is_good_news = any(_entry(self.persona[index]).sign == "+" for index in self.turns[-1].facts or ())
         opener = _opener(rng, previous, TOPICS[last_goal].cheers if is_good_news else None)
+        if opener and not self.turns[-1].facts:
+            opener = _draw(rng, SOFT_OPENERS)
         if own and rng.random() < 0.2:
             return " ".join(part for part in (opener, _bare_question(rng, goal), own, _draw(rng, OWN_ENDS)) if part)
         return _line(rng, goal, opener, own)
