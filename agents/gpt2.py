@@ -1,0 +1,205 @@
+"""The GPT-2 network, in one batched pass or token by token against a cache. Knows tensors; knows nothing of text or sampling.
+
+Parameter names and arithmetic are those of the published checkpoints (`GPT2LMHeadModel`), so weights go in and out unchanged. It is
+written here, not taken from `transformers`, because that import alone takes five seconds, and because ragged batches of long-lived
+dialogues need a cache that rows enter and leave.
+
+Letters: B rows, T new tokens, L cached tokens, C hidden size, H heads, D = C / H, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody reads
+from torch import Tensor, nn
+
+from convogym.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class GPT2Shape:
+    """The sizes of a GPT-2 network; field names are those of its `config.json`."""
+
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_inner: int | None = None
+    """width of the feed-forward layer; None = 4 * n_embd"""
+    layer_norm_epsilon: float = 1e-5
+    activation_function: str = "gelu_new"
+
+    def __post_init__(self) -> None:
+        """Checks that heads divide the hidden size and that the activation is one of the family."""
+        if self.n_embd % self.n_head:
+            raise CheckpointError(f"`n_embd` must be a multiple of `n_head`, got {self.n_embd} and {self.n_head}.")
+        if self.activation_function not in ("gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast", "relu"):
+            raise CheckpointError(f"`activation_function` {self.activation_function!r} is not one of GPT-2's family.")
+
+
+class Linear(nn.Module):
+    """An affine map whose weight is stored (in, out), as GPT-2's `Conv1D` stores it."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        """Makes the parameters; `GPT2.reset_parameters` fills them."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_in, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        return torch.addmm(self.bias, x.reshape(-1, x.size(-1)), self.weight).view(*x.shape[:-1], -1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with a fused query-key-value map."""
+
+    def __init__(self, shape: GPT2Shape) -> None:
+        """Makes the two maps."""
+        super().__init__()
+        self.heads = shape.n_head
+        self.c_attn = Linear(shape.n_embd, 3 * shape.n_embd)
+        self.c_proj = Linear(shape.n_embd, shape.n_embd)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, C) -> query, key, value, each (B, H, T, D)."""
+        b, t, c = x.shape
+        q, k, v = self.c_attn(x).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def merge(self, x: Tensor) -> Tensor:
+        """(B, H, T, D) -> (B, T, C)."""
+        b, h, t, d = x.shape
+        merged: Tensor = self.c_proj(x.transpose(1, 2).reshape(b, t, h * d))
+        return merged
+
+
+class MLP(nn.Module):
+    """The feed-forward layer."""
+
+    def __init__(self, shape: GPT2Shape) -> None:
+        """Makes the two maps."""
+        super().__init__()
+        inner = shape.n_inner or 4 * shape.n_embd
+        self.c_fc = Linear(shape.n_embd, inner)
+        self.c_proj = Linear(inner, shape.n_embd)
+        self.activation = shape.activation_function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        x = self.c_fc(x)
+        if self.activation == "relu":
+            x = F.relu(x)
+        else:
+            x = F.gelu(x, approximate="none" if self.activation == "gelu" else "tanh")
+        out: Tensor = self.c_proj(x)
+        return out
+
+
+class Block(nn.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, shape: GPT2Shape) -> None:
+        """Makes its parts."""
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(shape.n_embd, shape.layer_norm_epsilon)
+        self.attn = Attention(shape)
+        self.ln_2 = nn.LayerNorm(shape.n_embd, shape.layer_norm_epsilon)
+        self.mlp = MLP(shape)
+
+
+class Transformer(nn.Module):
+    """Embeddings, layers and the final norm, under the names of the published checkpoints."""
+
+    def __init__(self, shape: GPT2Shape) -> None:
+        """Makes its parts."""
+        super().__init__()
+        self.wte = nn.Embedding(shape.vocab_size, shape.n_embd)
+        self.wpe = nn.Embedding(shape.n_positions, shape.n_embd)
+        self.h = nn.ModuleList(Block(shape) for _ in range(shape.n_layer))
+        self.ln_f = nn.LayerNorm(shape.n_embd, shape.layer_norm_epsilon)
+
+
+class GPT2(nn.Module):
+    """GPT-2 with its output map tied to the token embedding."""
+
+    def __init__(self, shape: GPT2Shape) -> None:
+        """Makes the parameters; they are random until `reset_parameters` or `load_state_dict`."""
+        super().__init__()
+        self.shape = shape
+        self.transformer = Transformer(shape)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """GPT-2's initialisation: N(0, 0.02), residual projections scaled by 1 / sqrt(2 n_layer) (Radford et al. 2019, 2.3)."""
+        residual = 0.02 / (2 * self.shape.n_layer) ** 0.5
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.dim() == 2:
+                    std = residual if name.endswith("c_proj.weight") else 0.02
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+                elif "ln_" in name and name.endswith("weight"):
+                    parameter.fill_(1.0)
+                else:
+                    parameter.zero_()
+
+    def hidden(self, ids: Tensor, dropout: float = 0.0) -> Tensor:
+        """Last hidden states of whole rows.
+
+        Args:
+            ids: (B, T) int64; padding, if any, stands at the right, where it changes nothing before it.
+            dropout: share of the residual updates' entries dropped while training.
+
+        Returns:
+            (B, T, C) after the final norm.
+        """
+        body = self.transformer
+        x = body.wte(ids) + body.wpe.weight[: ids.size(1)]  # (B, T, C)
+        x = F.dropout(x, dropout, self.training)
+        for block in body.h:
+            q, k, v = block.attn.split(block.ln_1(x))
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + F.dropout(block.attn.merge(mixed), dropout, self.training)
+            x = x + F.dropout(block.mlp(block.ln_2(x)), dropout, self.training)
+        out: Tensor = body.ln_f(x)
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., C) -> (..., V)."""
+        return F.linear(hidden, self.transformer.wte.weight)
+
+    def cached(self, ids: Tensor, start: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Last hidden states of new tokens, whose keys and values are written to the cache.
+
+        Args:
+            ids: (B, T) int64 new tokens, padded at the right.
+            start: (B,) int64, how many tokens of each row are cached already.
+            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j. The last entry
+                takes what padding would write and is never read.
+            values: likewise.
+
+        Returns:
+            (B, T, C) after the final norm; rows' padding holds garbage.
+        """
+        body = self.transformer
+        b, t = ids.shape
+        trash = keys.size(3) - 1
+        positions = start[:, None] + torch.arange(t, device=ids.device)  # (B, T)
+        written = positions.clamp(max=trash)
+        length = min(int(start.max()) + t, trash)  # L
+        x = body.wte(ids) + body.wpe(positions.clamp(max=self.shape.n_positions - 1))
+        visible = torch.arange(length, device=ids.device) <= positions[:, :, None]  # (B, T, L)
+        rows = torch.arange(b, device=ids.device)[:, None]
+        for layer, block in enumerate(body.h):
+            q, k, v = block.attn.split(block.ln_1(x))
+            keys[layer][rows, :, written] = k.transpose(1, 2)
+            values[layer][rows, :, written] = v.transpose(1, 2)
+            mixed = F.scaled_dot_product_attention(
+                q, keys[layer, :, :, :length], values[layer, :, :, :length], attn_mask=visible[:, None]
+            )
+            x = x + block.attn.merge(mixed)
+            x = x + block.mlp(block.ln_2(x))
+        out: Tensor = body.ln_f(x)
+        return out

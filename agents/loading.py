@@ -1,0 +1,55 @@
+"""Finds a model by name: shipped, in a folder, or on the hub. Knows where models are; knows nothing of what is in them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from convogym.agents.model import LanguageModel
+from convogym.errors import CheckpointError, UnknownNameError
+
+SHIPPED = ("persona-mini",)
+
+
+def shipped_folder(name: str) -> Path:
+    """Where the package keeps a shipped model."""
+    return Path(str(files("convogym") / "models" / name))
+
+
+def load(name: str | Path = "persona-mini", device: str = "cpu") -> LanguageModel:
+    """Loads a GPT-2-family model.
+
+    Args:
+        name: a shipped model ("persona-mini"), a folder in the hub's format, or a hub id ("af1tang/personaGPT"; needs the network
+            once, then comes from the hub's cache).
+        device: where the weights go, e.g. "cpu" or "cuda".
+
+    Raises:
+        UnknownNameError: no shipped model, folder or hub id is called so.
+        CheckpointError: what was found cannot be used.
+    """
+    text = str(name)
+    if text in SHIPPED:
+        return LanguageModel.load(shipped_folder(text), text, device)
+    folder = Path(text).expanduser()
+    if folder.exists():
+        return LanguageModel.load(folder, text, device)
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        return LanguageModel.load(_downloaded(text), text, device)
+    raise UnknownNameError("model", text, [*SHIPPED, "a folder", "a hub id such as af1tang/personaGPT"])
+
+
+def _downloaded(repo: str) -> Path:
+    """The hub repository's files in the local cache, fetched if need be."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]
+    try:
+        folder = Path(snapshot_download(repo, allow_patterns=patterns))
+        if not (folder / "model.safetensors").exists():
+            folder = Path(snapshot_download(repo, allow_patterns=[*patterns, "pytorch_model.bin"]))
+    except Exception as error:  # the hub client raises its own, the HTTP client's and OS errors
+        raise CheckpointError(
+            f"{repo}: neither a folder here nor to be had from the hub ({type(error).__name__}); check the spelling and the network."
+        ) from error
+    return folder

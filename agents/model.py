@@ -1,0 +1,198 @@
+"""A language model as one thing: network, tokenizer, layout, and the folder they live in. Knows files; knows nothing of dialogues."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from convogym.agents.gpt2 import GPT2, GPT2Shape
+from convogym.agents.tokenizer import BPETokenizer
+from convogym.errors import CheckpointError
+from convogym.layouts import check_layout
+
+if TYPE_CHECKING:
+    from convogym.agents.sampling import Sampling
+    from convogym.agents.speaking import ModelSpeaker
+
+FORMAT = 1  # of the "convogym" section of config.json
+_IGNORED = ("attn.bias", "attn.masked_bias")  # constant buffers that old checkpoints carry
+_SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(GPT2Shape))
+
+
+@dataclass
+class LanguageModel:
+    """A GPT-2-family network with the tokenizer and the prompt layout it was trained with."""
+
+    name: str
+    """what it is called in records: the name or path it was loaded by"""
+    network: GPT2
+    """the weights; in evaluation mode unless a trainer has it"""
+    tokenizer: BPETokenizer
+    """its vocabulary, control tokens included"""
+    layout: str
+    """one of `convogym.layouts.LAYOUTS`"""
+
+    @staticmethod
+    def fresh(name: str, shape: GPT2Shape, tokenizer: BPETokenizer, layout: str, seed: int) -> LanguageModel:
+        """An untrained model."""
+        network = GPT2(shape)
+        network.reset_parameters(torch.Generator().manual_seed(seed))
+        return LanguageModel(name, network.eval(), tokenizer, check_layout(layout))
+
+    @staticmethod
+    def load(folder: Path, name: str | None = None, device: str = "cpu") -> LanguageModel:
+        """Reads a folder in the hub's format (`config.json`, `model.safetensors` or `pytorch_model.bin`, tokenizer files).
+
+        Control tokens that the vocabulary lacks are added and the embedding grows by as many rows, each the mean of the old rows plus
+        N(0, 0.02) noise from a fixed seed. A folder that this project did not write is read as layout `personagpt`, case kept.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged, or not of the GPT-2 family.
+        """
+        config = _read_config(folder)
+        ours = config.get("convogym", {"layout": "personagpt", "lower": False, "format": FORMAT})
+        if ours.get("format") != FORMAT:
+            raise CheckpointError(f"{folder}: written in format {ours.get('format')!r}, this version reads {FORMAT}; upgrade convogym.")
+        try:
+            shape = GPT2Shape(**{key: config[key] for key in _SHAPE_FIELDS if key in config})
+        except TypeError as error:
+            raise CheckpointError(f"{folder}/config.json: expected GPT-2's sizes ({', '.join(_SHAPE_FIELDS[:5])}), {error}.") from error
+        tokenizer = BPETokenizer.load(folder, lower=bool(ours["lower"]))
+        if config.get("eos_token_id", tokenizer.eos) != tokenizer.eos:
+            raise CheckpointError(f"{folder}: config.json says eos is {config['eos_token_id']}, the tokenizer says {tokenizer.eos}.")
+        weights = _read_weights(folder)
+        embedding = weights["transformer.wte.weight"]
+        if len(tokenizer) > embedding.size(0):
+            embedding = _grown(embedding, len(tokenizer))
+            weights["transformer.wte.weight"] = embedding
+        shape = dataclasses.replace(shape, vocab_size=embedding.size(0))
+        network = GPT2(shape)
+        try:
+            network.load_state_dict(weights, strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(f"{folder}: its tensors are not those of a GPT-2 of the sizes in config.json: {error}") from error
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+            raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
+        network.to(device)
+        return LanguageModel(name or str(folder), network.eval(), tokenizer, check_layout(str(ours["layout"])))
+
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
+        """Writes the folder whole or not at all (a sibling is filled, then renamed).
+
+        Args:
+            folder: replaced if it is there.
+            dtype: of the stored tensors.
+            extra: more entries for the "convogym" section of config.json.
+
+        Raises:
+            OSError: the disk is full or may not be written; the old folder, if any, is then still there.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            save_file(
+                {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in self.network.state_dict().items()},
+                scratch / "model.safetensors",
+                metadata={"format": "pt"},
+            )
+            (scratch / "config.json").write_text(json.dumps(self._config(extra or {}), indent=2) + "\n", "utf-8")
+            self.tokenizer.save(scratch)
+            os.chmod(scratch, 0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.rename(scratch, folder)
+        except SafetensorError as error:
+            raise OSError(f"{folder}: the weights could not be written ({error}); is the disk full?") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _config(self, extra: dict[str, Any]) -> dict[str, Any]:
+        eos = self.tokenizer.eos
+        return {
+            "model_type": "gpt2",
+            "architectures": ["GPT2LMHeadModel"],
+            **dataclasses.asdict(self.network.shape),
+            "bos_token_id": eos,
+            "eos_token_id": eos,
+            "pad_token_id": eos,
+            "tie_word_embeddings": True,
+            "convogym": {"format": FORMAT, "layout": self.layout, "lower": self.tokenizer.lower, **extra},
+        }
+
+    def responder(self, sampling: Sampling | None = None) -> ModelSpeaker:
+        """The model as speaker 2."""
+        from convogym.agents.speaking import ModelSpeaker
+
+        return ModelSpeaker(self, sampling)
+
+    def goal_speaker(self, sampling: Sampling | None = None) -> ModelSpeaker:
+        """The model as speaker 1, with a cache of its own."""
+        return self.responder(sampling)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the network learns."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.transformer.wte.weight.device
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: expected a model folder, found {'a file' if folder.exists() else 'nothing'}.")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: expected a model folder with a config.json, found none in it.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: expected JSON, {error}.") from error
+    if not isinstance(config, dict) or config.get("model_type") != "gpt2":
+        kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
+        raise CheckpointError(f"{path}: expected a model of type 'gpt2', got {kind!r}; only the GPT-2 family can speak here.")
+    return config
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    safe, binary = folder / "model.safetensors", folder / "pytorch_model.bin"
+    try:
+        if safe.is_file():
+            weights = load_file(safe)
+        elif binary.is_file():
+            weights = torch.load(binary, map_location="cpu", weights_only=True)
+        else:
+            raise CheckpointError(f"{folder}: expected model.safetensors or pytorch_model.bin, found neither.")
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged archives raise anything from struct.error to UnpicklingError
+        raise CheckpointError(f"{folder}: its weights cannot be read ({type(error).__name__}: {error}).") from error
+    named = {}
+    for name, tensor in weights.items():
+        if name.endswith(_IGNORED):
+            continue
+        named[name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"] = tensor.float()
+    if "transformer.wte.weight" not in named:
+        raise CheckpointError(f"{folder}: expected GPT-2 tensors, found no token embedding among {sorted(named)[:3]} ...")
+    head = named.pop("lm_head.weight", None)
+    if head is not None and not torch.equal(head, named["transformer.wte.weight"]):
+        raise CheckpointError(f"{folder}: its output map is not tied to its embedding, as GPT-2's is; it cannot be used.")
+    return named
+
+
+def _grown(embedding: Tensor, rows: int) -> Tensor:
+    noise = torch.randn(rows - embedding.size(0), embedding.size(1), generator=torch.Generator().manual_seed(0)) * 0.02
+    return torch.cat([embedding, embedding.mean(0, keepdim=True) + noise])

@@ -1,0 +1,110 @@
+"""Optimisers for small GPT-2s: Muon for the layers' matrices, AdamW for the rest. Knows parameters; knows nothing of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Newton-Schulz coefficients and step count: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+_NS = (3.4445, -4.7750, 2.0315)
+_NS_STEPS = 5
+
+
+def orthogonalised(gradient: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: singular values land in about 0.7..1.2."""
+    a, b, c = _NS
+    x = gradient / (gradient.norm() + 1e-7)
+    tall = x.size(0) > x.size(1)
+    if tall:
+        x = x.T
+    for _ in range(_NS_STEPS):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised (Jordan et al. 2024), in float32.
+
+    `torch.optim.Muon` does the same in bfloat16, which processors without bfloat16 arithmetic emulate: sixty times slower here.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        """Takes matrices only.
+
+        Args:
+            params: two-dimensional parameters.
+            lr: step size; an update has root-mean-square 0.2 * lr at any shape, AdamW's size (Liu et al. 2025, 2.2).
+            momentum: of the running gradient, Nesterov.
+            weight_decay: decoupled, times lr.
+        """
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no loss is given back
+        """Moves every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                running = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                update = orthogonalised(parameter.grad.lerp(running, group["momentum"]))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+
+
+class OptimiserPair:
+    """Muon and AdamW stepped as one, at rates that a schedule scales together."""
+
+    def __init__(self, network: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float = 0.0) -> None:
+        """Splits the parameters.
+
+        Args:
+            network: a `GPT2` or something around one.
+            matrix_lr: Muon's rate, for the two-dimensional weights inside the layers.
+            other_lr: AdamW's rate, for embeddings, norms and biases.
+            weight_decay: decoupled, of both (AdamW's on matrices only).
+        """
+        named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+        matrices = [p for name, p in named if p.dim() == 2 and ".h." in name]
+        inside = {id(p) for p in matrices}
+        others = [p for _, p in named if id(p) not in inside]
+        self._pair: tuple[torch.optim.Optimizer, ...] = (
+            Muon(matrices, lr=matrix_lr, weight_decay=weight_decay),
+            torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0),
+        )
+        self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._pair]
+        self._parameters = [p for _, p in named]
+
+    def step(self, scale: float, max_norm: float) -> float:
+        """Clips, moves and forgets the gradients.
+
+        Args:
+            scale: of both rates, from the schedule.
+            max_norm: gradients together are scaled down to this norm.
+
+        Returns:
+            The norm before clipping.
+        """
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+        for optimiser, rates in zip(self._pair, self._rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on exactly."""
+        return {str(i): optimiser.state_dict() for i, optimiser in enumerate(self._pair)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the state of an earlier run."""
+        for i, optimiser in enumerate(self._pair):
+            optimiser.load_state_dict(state[str(i)])

@@ -1,0 +1,310 @@
+"""Measures a language model: likelihood of replies, generated replies, ranking of candidates, obedience to goals.
+
+Knows models and dialogues; knows nothing of commands. Everything is a function of the model, the dialogues and the seed.
+
+Letters: N candidates, T tokens, C hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from convogym.agents.decoder import Decoder
+from convogym.agents.model import LanguageModel
+from convogym.agents.sampling import Sampling
+from convogym.agents.training import padded, target_nll
+from convogym.dialogue import Dialogue
+from convogym.errors import InputError
+from convogym.goals import GoalSet
+from convogym.layouts import P2, header, prompt, responder_examples
+from convogym.speakers import GoalJudge
+
+Tick = Callable[[int], None]
+"""called with the number of dialogues or lines just done"""
+
+
+def _no_tick(done: int) -> None:
+    pass
+
+
+def _ids(text: str, model: LanguageModel) -> list[int]:
+    return [*model.tokenizer.encode(text), model.tokenizer.eos]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a model found the replies of some dialogues."""
+
+    nll: npt.NDArray[np.float64]
+    """shape (dialogues,): summed over all reply tokens, eos included, in nats"""
+    tokens: npt.NDArray[np.int64]
+    """shape (dialogues,): reply tokens, eos included"""
+    words: npt.NDArray[np.int64]
+    """shape (dialogues,): white-space words of the raw replies, plus one a reply"""
+
+    @property
+    def ppl_word(self) -> float:
+        """exp(total NLL / words)."""
+        return float(np.exp(self.nll.sum() / self.words.sum()))
+
+    @property
+    def ppl_token(self) -> float:
+        """exp(total NLL / tokens)."""
+        return float(np.exp(self.nll.sum() / self.tokens.sum()))
+
+
+@torch.inference_mode()
+def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick = _no_tick) -> Likelihood:
+    """Scores every reply given the responder's persona and all that was said before it.
+
+    A dialogue longer than the context is read in windows of whole turns.
+
+    Raises:
+        InputError: a turn alone is longer than the context.
+    """
+    nll = np.zeros(len(dialogues))
+    tokens, words = np.zeros(len(dialogues), np.int64), np.zeros(len(dialogues), np.int64)
+    for i, dialogue in enumerate(dialogues):
+        replies = [turn.reply for turn in dialogue.turns if turn.reply is not None]
+        expected = sum(len(_ids(reply, model)) for reply in replies)
+        for example in responder_examples(model.tokenizer, dialogue, model.network.shape.n_positions):
+            losses = target_nll(model.network, padded([example]))
+            nll[i] += float(losses.double().sum())
+            tokens[i] += losses.numel()
+        if tokens[i] != expected:
+            raise InputError(f"dialogue {i + 1} has a turn longer than the {model.network.shape.n_positions} tokens this model reads.")
+        words[i] = sum(len(reply.split()) + 1 for reply in replies)
+        tick(1)
+    return Likelihood(nll, tokens, words)
+
+
+def generated_replies(
+    model: LanguageModel, dialogues: Sequence[Dialogue], sampling: Sampling, seed: int, rows: int = 64, tick: Tick = _no_tick
+) -> list[list[str]]:
+    """The model's own reply at every turn of every dialogue, each after the true history.
+
+    Args:
+        model: the responder.
+        dialogues: with the responder's persona where it is known.
+        sampling: how replies are drawn; `top_k=1` is greedy.
+        seed: of the draws, one generator a dialogue.
+        rows: dialogues advanced together; changes nothing in the replies.
+        tick: told of progress.
+    """
+    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+    room = decoder.room - sampling.max_tokens
+    out: list[list[str]] = [[] for _ in dialogues]
+    for first in range(0, len(dialogues), rows):
+        group = list(enumerate(dialogues[first : first + rows]))
+        rngs = [np.random.default_rng([seed, first + i]) for i, _ in group]
+        decoder.forget()
+        for turn in range(max(len(d.turns) for _, d in group)):
+            speaking = [(i, d) for i, d in group if turn < len(d.turns) and d.turns[turn].reply is not None]
+            if not speaking:
+                continue
+            contexts = [
+                prompt(
+                    model.layout, model.tokenizer, d.persona.facts if d.persona else (), d.utterances[: 2 * turn + 1], (), room
+                ).ids
+                for _, d in speaking
+            ]
+            noise = np.stack([rngs[i].random(sampling.max_tokens) for i, _ in speaking])
+            for (i, _), said in zip(
+                speaking, decoder.generate([i for i, _ in speaking], contexts, noise, sampling), strict=True
+            ):
+                out[first + i].append(" ".join(model.tokenizer.decode(said.ids).split()))
+        tick(len(group))
+    return out
+
+
+@torch.inference_mode()
+def candidate_scores(
+    model: LanguageModel, dialogue: Dialogue, turn: int, candidates: Sequence[str], alone: Callable[[str], float]
+) -> npt.NDArray[np.float64]:
+    """How much better each candidate fits the talk than it is likely anyway: log p(reply | persona, history) - log p(reply).
+
+    The mutual-information score of Li et al. 2016 ("A Diversity-Promoting Objective Function", eq. 9 with lambda = 1): without the second
+    term the shortest and dullest reply wins.
+
+    Args:
+        model: the ranker.
+        dialogue: supplies persona and history.
+        turn: 0-based; the history ends with this turn's line.
+        candidates: replies, the true one among them.
+        alone: log p(reply) without persona and history.
+
+    Returns:
+        (len(candidates),).
+    """
+    longest = max(len(_ids(candidate, model)) for candidate in candidates)
+    shape = model.network.shape
+    facts = dialogue.persona.facts if dialogue.persona else ()
+    room = shape.n_positions - min(longest, shape.n_positions // 2)
+    context = list(prompt(model.layout, model.tokenizer, facts, dialogue.utterances[: 2 * turn + 1], (), room).ids)
+    conditional = _continuation_log_probs(model, context, candidates)
+    return conditional - np.array([alone(candidate) for candidate in candidates])
+
+
+@torch.inference_mode()
+def unconditional_log_prob(model: LanguageModel, text: str) -> float:
+    """log p(text) as the first thing a responder without a persona says."""
+    context = header(model.tokenizer, P2, ())
+    return float(_continuation_log_probs(model, context, [text])[0])
+
+
+def _continuation_log_probs(model: LanguageModel, context: Sequence[int], texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    shape, network = model.network.shape, model.network
+    rows = [_ids(text, model)[: shape.n_positions - len(context)] for text in texts]
+    width = max(map(len, rows))
+    size = (shape.n_layer, 1, shape.n_head, len(context) + width + 1, shape.n_embd // shape.n_head)
+    keys, values = torch.zeros(size), torch.zeros(size)
+    first = network.cached(torch.tensor([list(context)]), torch.zeros(1, dtype=torch.long), keys, values)[:, -1:]  # (1, 1, C)
+    keys, values = (cache.expand(-1, len(rows), -1, -1, -1).clone() for cache in (keys, values))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = True
+    hidden = first.expand(len(rows), -1, -1)
+    if width > 1:
+        start = torch.full((len(rows),), len(context))
+        hidden = torch.cat([hidden, network.cached(ids[:, :-1], start, keys, values)], 1)  # (N, T, C)
+    picked = functional.log_softmax(network.logits(hidden[mask]), -1).gather(-1, ids[mask][:, None]).squeeze(-1).double()
+    sums = torch.zeros(len(rows), dtype=torch.double).index_add(0, mask.nonzero()[:, 0], picked)
+    return sums.numpy()
+
+
+def ranks_of_gold(
+    model: LanguageModel, dialogues: Sequence[Dialogue], seed: int, distractors: int = 19, tick: Tick = _no_tick
+) -> list[npt.NDArray[np.bool_]]:
+    """For every dialogue and reply, whether the true reply ranks first among it and random replies of the same dialogues.
+
+    Where a turn brings its own candidates (ConvAI2 with candidates), those are ranked instead.
+    """
+    pool = [turn.reply for d in dialogues for turn in d.turns if turn.reply]
+    if len(set(pool)) <= distractors:
+        raise InputError(f"ranking needs more than {distractors} different replies, got {len(set(pool))}; take a larger file.")
+    rng = np.random.default_rng(seed)
+    known: dict[str, float] = {}
+
+    def alone(text: str) -> float:
+        if text not in known:
+            known[text] = unconditional_log_prob(model, text)
+        return known[text]
+
+    out = []
+    for dialogue in dialogues:
+        hits = []
+        for i, turn in enumerate(dialogue.turns):
+            if not turn.reply:
+                continue
+            others = [text for text in turn.candidates or () if text != turn.reply]
+            if not others:
+                chosen: set[str] = set()
+                while len(chosen) < distractors:
+                    text = pool[int(rng.integers(len(pool)))]
+                    if text != turn.reply:
+                        chosen.add(text)
+                others = sorted(chosen)
+            scores = candidate_scores(model, dialogue, i, [turn.reply, *others], alone)
+            hits.append(bool(scores[0] > scores[1:].max()))
+        out.append(np.array(hits, bool))
+        tick(1)
+    return out
+
+
+@dataclass(frozen=True)
+class Context:
+    """A moment in a talk at which the goal speaker is to speak."""
+
+    partner_persona: tuple[str, ...]
+    """facts of the goal speaker"""
+    history: tuple[str, ...]
+    """what was said; even length"""
+    goals: tuple[str | None, ...]
+    """goal of every line in it"""
+
+
+def contexts_of(dialogues: Sequence[Dialogue], count: int, rng: np.random.Generator) -> list[Context]:
+    """Random moments of the dialogues, their openings among them."""
+    out = []
+    for _ in range(count):
+        dialogue = dialogues[int(rng.integers(len(dialogues)))]
+        turns = dialogue.turns[: int(rng.integers(0, len(dialogue.turns)))]
+        history = tuple(text for turn in turns for text in (turn.line, turn.reply or "..."))
+        partner = dialogue.partner_persona.facts if dialogue.partner_persona else ()
+        out.append(Context(partner, history, tuple(turn.goals[0] if turn.goals else None for turn in turns)))
+    return out
+
+
+@dataclass(frozen=True)
+class SteeredLine:
+    """A line the model said when it was given a goal."""
+
+    context: int
+    """which context"""
+    action: int
+    """the goal it was given"""
+    text: str
+    probabilities: tuple[float, ...]
+    """the judge's, of each published goal"""
+
+
+def steered_lines(
+    model: LanguageModel,
+    judge: GoalJudge,
+    contexts: Sequence[Context],
+    goals: GoalSet,
+    seed: int,
+    sampling: Sampling | None = None,
+    rows: int = 128,
+    tick: Tick = _no_tick,
+) -> list[SteeredLine]:
+    """The line the model says for every goal in every context, judged.
+
+    Args:
+        model: the goal speaker.
+        judge: says which goals a line carries out.
+        contexts: where.
+        goals: each is tried in each context.
+        seed: of the draws, one generator a line.
+        sampling: how lines are drawn.
+        rows: lines drawn together; changes nothing in them.
+        tick: told of progress.
+    """
+    sampling = sampling or Sampling()
+    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+    room = decoder.room - sampling.max_tokens
+    wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
+    texts: list[str] = []
+    for group in _chunks(wanted, rows):
+        decoder.forget()
+        prompts = [
+            prompt(
+                model.layout,
+                model.tokenizer,
+                contexts[c].partner_persona,
+                contexts[c].history,
+                (*contexts[c].goals, goals.text(action)),
+                room,
+            ).ids
+            for c, action in group
+        ]
+        noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])
+        said = decoder.generate(range(len(group)), prompts, noise, sampling)
+        texts += [" ".join(model.tokenizer.decode(g.ids).split()) for g in said]
+        tick(len(group))
+    before = [contexts[c].history[-1] if contexts[c].history else "" for c, _ in wanted]
+    judged = judge.probabilities(before, texts)
+    return [SteeredLine(c, a, t, tuple(map(float, p))) for (c, a), t, p in zip(wanted, texts, judged, strict=True)]
+
+
+def _chunks(items: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

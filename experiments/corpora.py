@@ -1,0 +1,203 @@
+"""The dialogues a model is trained on: reads a folder of corpora, brings them to one spelling, and mixes them into epochs.
+
+Knows which public corpus needs which care; knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convogym import grammar, steered_talk, weak_labels
+from convogym.dialogue import Dialogue, Persona, Turn
+from convogym.errors import InputError
+from convogym.layouts import Example, Tokenizer, line_examples, plain_examples, responder_examples
+from convogym.readers import read_dialogues
+from convogym.text import contract, normalise
+
+SPELLED_OUT = ("personachat_train_part",)  # released with "i am" for "i'm"
+LEFT_OUT = ("convai2_dev",)  # evaluation only
+PLACEHOLDER = "[user"  # Synthetic-Persona-Chat leaves "[User 1's name]" in some dialogues
+HELD_BACK = 40  # every n-th dialogue of a corpus is never trained on, to watch the loss on
+GOAL_DROPOUT = 0.15  # share of steered lines whose goal is not named, so that lines without goals stay fluent
+
+
+def spelled(dialogue: Dialogue, *, contracted: bool = False) -> Dialogue:
+    """The dialogue in the project's spelling; `contracted` also shortens "i am" and its like."""
+
+    def fix(text: str) -> str:
+        text = normalise(text)
+        return contract(text) if contracted else text
+
+    def persona(old: Persona | None) -> Persona | None:
+        return None if old is None else Persona(tuple(fix(fact) for fact in old.facts))
+
+    turns = tuple(
+        dataclasses.replace(t, line=fix(t.line) or "...", reply=None if t.reply is None else fix(t.reply) or "...", candidates=None)
+        for t in dialogue.turns
+    )
+    return Dialogue(turns, persona(dialogue.persona), persona(dialogue.partner_persona), dialogue.source)
+
+
+def shifted(dialogue: Dialogue) -> Dialogue | None:
+    """The same talk seen from the other chair: speaker 2's replies become the lines. None where too little is left.
+
+    The first line is dropped, labels with it; used to train replies for the speaker whose persona is known.
+    """
+    said = dialogue.utterances[1:]
+    if len(said) < 2:
+        return None
+    return Dialogue.from_utterances(said, dialogue.partner_persona, dialogue.persona, dialogue.source)
+
+
+def read_folder(folder: Path) -> dict[str, list[Dialogue]]:
+    """All corpora of a folder, by file name without endings, spelled alike.
+
+    Raises:
+        InputError: the folder is missing or holds no corpus.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of corpora (*.jsonl.gz, *.jsonl, *.txt, *.json, *.csv), found none.")
+    corpora: dict[str, list[Dialogue]] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.split(".")[0]
+        if not path.name.endswith((".jsonl.gz", ".jsonl", ".txt", ".json", ".csv")) or name.startswith(LEFT_OUT):
+            continue
+        dialogues = [d for d in read_dialogues(path) if not any(PLACEHOLDER in text.lower() for text in d.utterances)]
+        corpora[name] = [spelled(d, contracted=name in SPELLED_OUT) for d in dialogues]
+    if not corpora:
+        raise InputError(f"{folder}: expected corpora (*.jsonl.gz, *.jsonl, *.txt, *.json, *.csv) in it, found none.")
+    return corpora
+
+
+def own_corpora(split: str) -> dict[str, list[Dialogue]]:
+    """The steered-talk corpus, which travels with the package, without the goals kept for teaching."""
+    return {"steered_talk": [spelled(d) for d in steered_talk.without_extra_goals(steered_talk.load(split))]}
+
+
+def kept_apart(corpora: Mapping[str, Sequence[Dialogue]]) -> tuple[dict[str, list[Dialogue]], dict[str, list[Dialogue]]]:
+    """Splits every corpus into what is trained on and the `HELD_BACK`-th dialogues, to watch the loss on."""
+    train = {name: [d for i, d in enumerate(ds) if i % HELD_BACK] for name, ds in corpora.items()}
+    watch = {name: [d for i, d in enumerate(ds) if not i % HELD_BACK] for name, ds in corpora.items()}
+    return train, watch
+
+
+def texts(corpora: Mapping[str, Iterable[Dialogue]]) -> Iterable[str]:
+    """Everything said, and every fact: what a vocabulary is learnt from."""
+    for dialogues in corpora.values():
+        for dialogue in dialogues:
+            yield from dialogue.utterances
+            for persona in (dialogue.persona, dialogue.partner_persona):
+                if persona is not None:
+                    yield from persona.facts
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often an epoch reads a corpus, by view; 0.5 = half of its dialogues, 2 = all of them twice."""
+
+    plain: float = 0.0
+    """both speakers' utterances in one pass, no persona, no goal"""
+    replies: float = 0.0
+    """speaker 2's view, with the persona where there is one"""
+    lines: float = 0.0
+    """speaker 1's view, with goals in place"""
+    swapped: float = 0.0
+    """speaker 1's utterances learnt as replies, with that speaker's persona"""
+    limit: int = 1 << 30
+    """utmost number of dialogues a view reads in an epoch"""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What an epoch is made of."""
+
+    shares: Mapping[str, Share]
+    """by corpus name; corpora it does not name get `other`"""
+    other: Share = dataclasses.field(default_factory=Share)
+    """for corpora not named"""
+    grammar: int = 0
+    """how many fresh grammar dialogues an epoch gets (each in both views)"""
+
+
+def _draw(dialogues: Sequence[Dialogue], share: float, limit: int, rng: np.random.Generator) -> list[Dialogue]:
+    wanted = min(round(len(dialogues) * share), limit)
+    drawn: list[Dialogue] = []
+    while len(drawn) < wanted:
+        drawn += [dialogues[i] for i in rng.permutation(len(dialogues))[: wanted - len(drawn)]]
+    return drawn
+
+
+def reordered(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+    """The dialogue with its personas' facts in random order (TransferTransfo's augmentation); labels follow."""
+
+    def mixed(persona: Persona | None) -> tuple[Persona | None, list[int]]:
+        if persona is None:
+            return None, []
+        order = rng.permutation(len(persona.facts)).tolist()
+        return Persona(tuple(persona.facts[i] for i in order)), order
+
+    persona, order = mixed(dialogue.persona)
+    place = {old: new for new, old in enumerate(order)}
+    turns = tuple(
+        t if not t.facts else dataclasses.replace(t, facts=tuple(place[fact] for fact in t.facts)) for t in dialogue.turns
+    )
+    return Dialogue(turns, persona, mixed(dialogue.partner_persona)[0], dialogue.source)
+
+
+def epoch_maker(
+    mix: Mix, corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, layout: str, max_tokens: int, seed: int
+) -> Callable[[int], list[Example]]:
+    """The examples of any epoch, as a function of its number.
+
+    Args:
+        mix: what an epoch is made of.
+        corpora: the dialogues, by corpus name.
+        tokenizer: makes the ids.
+        layout: of the prompts.
+        max_tokens: longest example.
+        seed: of every draw.
+    """
+
+    def make(epoch: int) -> list[Example]:
+        rng = np.random.default_rng([seed, epoch, 1])
+
+        def choose(goals: tuple[str, ...]) -> str | None:
+            return None if rng.random() < GOAL_DROPOUT else goals[int(rng.integers(len(goals)))]
+
+        examples: list[Example] = []
+        for name, dialogues in corpora.items():
+            share = mix.shares.get(name, mix.other)
+            for dialogue in _draw(dialogues, share.plain, share.limit, rng):
+                examples += plain_examples(tokenizer, dialogue, max_tokens)
+            for dialogue in _draw(dialogues, share.replies, share.limit, rng):
+                examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+            for dialogue in _draw(dialogues, share.swapped, share.limit, rng):
+                other = shifted(dialogue)
+                if other is not None:
+                    examples += responder_examples(tokenizer, reordered(other, rng), max_tokens)
+            for dialogue in _draw(dialogues, share.lines, share.limit, rng):
+                labelled = weak_labels.label(dialogue)
+                examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
+        for _ in range(mix.grammar):
+            dialogue = grammar.dialogue(rng, "train")
+            examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+            examples += line_examples(layout, tokenizer, reordered(dialogue, rng), max_tokens, choose)
+        return examples
+
+    return make
+
+
+def watch_examples(
+    corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, max_tokens: int, limit: int = 60
+) -> dict[str, list[Example]]:
+    """Replies of dialogues never trained on, by corpus: what the loss is watched on."""
+    return {
+        name: [e for d in dialogues[:limit] for e in responder_examples(tokenizer, d, max_tokens)] for name, dialogues in corpora.items()
+    }
+
+

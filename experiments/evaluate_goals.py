@@ -1,0 +1,133 @@
+"""Do the model's lines carry out their goals, and how far is the judge of that to be trusted? Prints nothing; gives dicts.
+
+- `evaluate_goals`: for every goal in every context the model says a line; the share the goal judge accepts is the score.
+- `evaluate_goal_judge`: precision, recall and F1 of that judge on lines somebody labelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from convogym import grammar
+from convogym.dialogue import Dialogue
+from convogym.errors import CorpusError, InputError
+from convogym.goals import DEFAULT_GOALS, PUBLISHED_GOALS
+from convogym.metrics import bootstrap_interval, precision_recall_f1
+from convogym.readers import read_dialogues
+
+JUDGE = "persona-reader's goal head, trained on steered-talk train and grammar labels; a line follows at probability >= 0.5"
+CONTEXT_SEED = 11  # of the held-out grammar dialogues contexts are taken from
+
+
+def held_out_dialogues(count: int) -> list[Dialogue]:
+    """Grammar dialogues whose facts no model of this project was trained on; always the same ones."""
+    rng = np.random.default_rng([CONTEXT_SEED, 0])
+    return [grammar.dialogue(rng, "held-out") for _ in range(count)]
+
+
+def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, progress: bool = False) -> dict[str, Any]:
+    """Measures how many steered lines follow their goal.
+
+    Args:
+        model: name, folder or hub id.
+        data: dialogues to take contexts from, None = held-out grammar dialogues.
+        contexts: how many; each is tried with all eleven goals.
+        seed: of the contexts and the lines.
+        progress: show a bar on stderr.
+
+    Returns:
+        `mean` over goals, `worst` goal's share, share per goal, confusion counts, and what judged.
+    """
+    from convogym.agents import scoring
+    from convogym.agents.loading import load
+    from convogym.agents.reader import FOLLOWS, load_reader
+
+    if contexts < 1:
+        raise InputError(f"`contexts` must be at least 1, got {contexts}.")
+    dialogues = held_out_dialogues(200) if data is None else read_dialogues(data)
+    chosen = scoring.contexts_of(dialogues, contexts, np.random.default_rng([seed, 5]))
+    loaded = load(model)
+    with tqdm(total=contexts * len(DEFAULT_GOALS), desc="lines", unit="line", disable=not progress) as bar:
+        lines = scoring.steered_lines(loaded, load_reader(), chosen, DEFAULT_GOALS, seed, tick=bar.update)
+    follows = np.array([[p >= FOLLOWS for p in line.probabilities] for line in lines])  # (lines, goals)
+    asked = np.array([line.action for line in lines])
+    obeyed = follows[np.arange(len(lines)), asked]
+    per_goal = {goal: float(obeyed[asked == a].mean()) for a, goal in enumerate(PUBLISHED_GOALS)}
+    by_context = np.array([obeyed[[i for i, line in enumerate(lines) if line.context == c]].mean() for c in range(contexts)])
+    interval = bootstrap_interval(by_context, np.random.default_rng(seed))
+    return {
+        "model": model,
+        "contexts_from": "held-out grammar" if data is None else data.name,
+        "judge": JUDGE,
+        "contexts": contexts,
+        "n": len(lines),
+        "mean": float(np.mean(list(per_goal.values()))),
+        "mean_interval": [interval.low, interval.high],
+        "worst": min(per_goal.values()),
+        "worst_goal": min(per_goal, key=lambda goal: per_goal[goal]),
+        "per_goal": per_goal,
+        "confusion": [[int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))],
+        "examples": [{"goal": PUBLISHED_GOALS[line.action], "line": line.text} for line in lines[: len(PUBLISHED_GOALS)]],
+        "seed": seed,
+    }
+
+
+def read_labelled_lines(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Reads JSONL lines `{"previous": text, "text": text, "goals": [codes]}` as (previous, text, codes).
+
+    Raises:
+        CorpusError: the file is missing or empty, or a line is not of that form.
+    """
+    try:
+        raw = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(path, None, "a readable UTF-8 file of JSON lines", str(error)) from error
+    out = []
+    for number, line in enumerate(raw, 1):
+        if not line.strip():
+            continue
+        expected = f'{{"previous": text, "text": text, "goals": [codes 0..{len(PUBLISHED_GOALS) - 1}]}}'
+        try:
+            record = json.loads(line)
+            previous, text, goals = record["previous"], record["text"], record["goals"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise CorpusError(path, number, expected, line) from None
+        codes_are_good = isinstance(goals, list) and all(type(g) is int and 0 <= g < len(PUBLISHED_GOALS) for g in goals)
+        if not (isinstance(previous, str | None) and isinstance(text, str) and codes_are_good):
+            raise CorpusError(path, number, expected, line)
+        out.append((previous or "", text, tuple(goals)))
+    if not out:
+        raise CorpusError(path, None, "at least one labelled line", "none")
+    return out
+
+
+def evaluate_goal_judge(data: Path) -> dict[str, Any]:
+    """Scores the goal judge on labelled lines.
+
+    Args:
+        data: see `read_labelled_lines`.
+
+    Returns:
+        Micro and per-goal precision, recall and F1 (fractions; None where undefined), and the number of lines.
+    """
+    from convogym.agents.reader import FOLLOWS, load_reader
+
+    lines = read_labelled_lines(data)
+    truth = np.zeros((len(lines), len(PUBLISHED_GOALS)), bool)
+    for i, (_, _, goals) in enumerate(lines):
+        truth[i, list(goals)] = True
+    predicted = load_reader().probabilities([p for p, _, _ in lines], [t for _, t, _ in lines]) >= FOLLOWS
+    each, micro = precision_recall_f1(truth, predicted)
+    return {
+        "data": data.name,
+        "judge": JUDGE,
+        "n": len(lines),
+        "micro": dataclasses.asdict(micro),
+        "per_goal": {goal: dataclasses.asdict(scores) for goal, scores in zip(PUBLISHED_GOALS, each, strict=True)},
+    }

@@ -1,0 +1,160 @@
+"""Trains persona-mini from nothing: a vocabulary, a phase of broad talk, a phase of personas and goals.
+
+    convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
+    convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
+
+Every number of the recipe stands in `RECIPE`. `out/log.jsonl` gets a line every ten steps, `out/model` the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convogym.agents.gpt2 import GPT2Shape
+from convogym.agents.model import LanguageModel
+from convogym.agents.tokenizer import BPETokenizer
+from convogym.agents.training import Progress, Trainer, TrainingConfig, mean_nll, write_log
+from convogym.dialogue import Dialogue
+from convogym.errors import InputError
+from convogym.experiments import corpora as corpora_module
+from convogym.experiments.corpora import Mix, Share
+from convogym.layouts import Example
+
+BROAD = Mix(shares={"steered_talk": Share()}, other=Share(plain=1.0))
+PERSONAS = Mix(
+    shares={
+        "personachat_train_part": Share(replies=1.0, lines=0.35),
+        "synthetic_persona_chat": Share(replies=0.6, swapped=0.4, lines=0.2),
+        "steered_talk": Share(replies=2.0, lines=2.5),
+        "self_dialogue": Share(plain=1.0, lines=1.0, limit=1200),
+        "topical_chat": Share(lines=1.0, limit=150),
+        "redial": Share(lines=1.0, limit=300),
+    },
+    other=Share(plain=0.1),
+    grammar=2500,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a from-scratch model, but for its corpora."""
+
+    vocabulary: int = 8192
+    """ids in all, control tokens included"""
+    n_positions: int = 512
+    n_embd: int = 256
+    n_layer: int = 6
+    n_head: int = 4
+    layout: str = "inline"
+    max_tokens: int = 448
+    """longest training example"""
+    broad_steps: int = 300
+    """steps of broad talk, at full rate"""
+    persona_steps: int = 600
+    """steps of personas and goals, the rate falling to 0"""
+    matrix_lr: float = 0.02
+    other_lr: float = 4e-3
+    dropout: float = 0.0
+    batch_tokens: int = 6144
+
+
+RECIPE = Recipe()
+
+
+def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConfig], ...]:
+    """The phases of a recipe: name, mix, the step each ends at, and the one training config they share."""
+    total = recipe.broad_steps + recipe.persona_steps
+    config = TrainingConfig(
+        steps=total,
+        batch_tokens=recipe.batch_tokens,
+        matrix_lr=recipe.matrix_lr,
+        other_lr=recipe.other_lr,
+        decay_from=recipe.broad_steps + recipe.persona_steps // 4,
+        dropout=recipe.dropout,
+        seed=seed,
+    )
+    return (("broad", BROAD, recipe.broad_steps, config), ("personas", PERSONAS, total, config))
+
+
+def pretrain(
+    data: Path,
+    out: Path,
+    recipe: Recipe = RECIPE,
+    seed: int = 0,
+    resume: bool = False,
+    checkpoint_minutes: float = 5.0,
+    until: int | None = None,
+    report: Callable[[str, Progress, Mapping[str, float]], None] = lambda phase, progress, watch: None,
+) -> LanguageModel:
+    """Runs the recipe.
+
+    Args:
+        data: folder of corpora.
+        out: gets tokenizer, checkpoints, log and, at the end, `model/`.
+        recipe: sizes, steps and rates.
+        seed: of everything.
+        resume: go on from `out`'s checkpoint.
+        checkpoint_minutes: time between checkpoints.
+        until: stop after this many steps in all (a later `resume` goes on).
+        report: called after every step with phase, progress and, every 100 steps, the watched losses.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        InputError: `out` holds another run and `resume` was not asked for, or there are no corpora.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume and (out / "checkpoint.pt").exists():
+        raise InputError(f"{out} holds a run already: pass --resume to go on with it, or choose another --out.")
+    found = {**corpora_module.read_folder(data), **corpora_module.own_corpora("train")}
+    train, watched = corpora_module.kept_apart(found)
+    tokenizer_folder = out / "tokenizer"
+    if not (tokenizer_folder / "tokenizer.json").is_file():
+        tokenizer_folder.mkdir(parents=True, exist_ok=True)
+        BPETokenizer.learn(corpora_module.texts(train), recipe.vocabulary).save(tokenizer_folder)
+    tokenizer = BPETokenizer.load(tokenizer_folder, lower=True)
+    shape = GPT2Shape(len(tokenizer), recipe.n_positions, recipe.n_embd, recipe.n_layer, recipe.n_head)
+    model = LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed)
+    watch = corpora_module.watch_examples(watched, tokenizer, recipe.max_tokens)
+    for phase, mix, end, config in phases(recipe, seed):
+        trainer = _trainer(model, mix, train, recipe, dataclasses.replace(config, seed=seed), out, phase)
+        trainer.resume()
+        stop = end if until is None else min(end, until)
+        if trainer.step >= end:
+            continue
+        for progress in trainer.run(stop, checkpoint_minutes):
+            watch_losses: dict[str, float] = {}
+            if progress.step % 100 == 0 or progress.step == end:
+                model.network.eval()
+                watch_losses = {name: mean_nll(model.network, examples) for name, examples in watch.items() if examples}
+                model.network.train()
+            if progress.step % 10 == 0 or watch_losses:
+                write_log(out / "log.jsonl", {"phase": phase, **progress._asdict(), "watch": watch_losses})
+            report(phase, progress, watch_losses)
+        if trainer.step < end:
+            break
+    model.save(out / "model", torch.float16)
+    return model
+
+
+def _trainer(
+    model: LanguageModel,
+    mix: Mix,
+    train: Mapping[str, Sequence[Dialogue]],
+    recipe: Recipe,
+    config: TrainingConfig,
+    out: Path,
+    phase: str,
+) -> Trainer:
+    made = corpora_module.epoch_maker(mix, train, model.tokenizer, recipe.layout, recipe.max_tokens, config.seed)
+
+    def epoch(number: int) -> Sequence[Example]:
+        return made(number)
+
+    return Trainer(model, epoch, config, out, stream=phase)
