@@ -131,8 +131,7 @@ class EpisodeStore:
                 yield
                 self._db.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
+                self._roll_back(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
                 raise
             finally:
                 self._depth -= 1
@@ -412,7 +411,11 @@ class EpisodeStore:
                 try:
                     yield
                 finally:
-                    self._db.execute("ROLLBACK")  # nothing was written
+                    self._roll_back("ROLLBACK")  # nothing was written
+
+    def _roll_back(self, statement: str) -> None:
+        if self._db.in_transaction:  # else SQLite did it itself, as it does on some failures
+            self._db.execute(statement)
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():

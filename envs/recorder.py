@@ -11,6 +11,7 @@ An episode enters the store with its first turn; one that is reset before its en
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 else:  # how many type parameters they take differs between versions of Gymnasium
     _Wrapper, _VectorWrapper = gym.Wrapper, gym.vector.VectorWrapper
 
-MAX_ITEMS = 64  # of a list in a recorded spec: every episode has its own copy, and a list of personas may have thousands
+MAX_SPEC_CHARS = (
+    2000  # of one argument in a recorded spec: every episode has its own copy, and thousands of personas may be given
+)
 _NOT_THE_EPISODES = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")  # what `make_vec` adds to a spec's kwargs
 
 
@@ -274,23 +277,24 @@ def _record(info: Mapping[str, Any], reward: float, propensity: float | None) ->
 
 
 def _spec(spec: Any) -> dict[str, JSON]:
-    """What `gym.make(**spec)` needs to make the environment again; {} where it was not made by id."""
+    """What `gym.make(**spec)` makes the environment again from, objects named and long lists counted; {} if not made by id."""
     if spec is None:
         return {}
     kwargs = {name: _described(value) for name, value in spec.kwargs.items() if name not in _NOT_THE_EPISODES}
+    for name, value in kwargs.items():
+        if isinstance(value, list | dict) and len(json.dumps(value)) > MAX_SPEC_CHARS:
+            kwargs[name] = f"{len(value)} items"
     return {**kwargs, "id": spec.id}
 
 
 def _described(value: Any) -> JSON:
-    """The value in JSON; objects that JSON cannot hold (a speaker handed in) are named, long lists counted."""
+    """The value in JSON; objects that JSON cannot hold (a speaker handed in) are named."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, GoalSet | Persona):
         value = value.goals if isinstance(value, GoalSet) else value.facts
-    if isinstance(value, Mapping | list | tuple) and len(value) > MAX_ITEMS:
-        return f"{len(value)} items"
     if isinstance(value, Mapping):
         return {str(key): _described(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

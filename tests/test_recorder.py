@@ -7,15 +7,19 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from fakes import env_kwargs
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+import convogym
 from convogym.envs.recorder import RecordEpisodes, RecordVectorEpisodes
-from convogym.episodes import TurnRecord
+from convogym.episodes import Episode, TurnRecord
 from convogym.errors import InputError
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.store import EpisodeStore
+
+gym.register_envs(convogym)
 
 
 class FakeTalkEnv(gym.Env[np.ndarray[Any, Any], int]):
@@ -290,3 +294,47 @@ def test_the_recorded_spec_makes_the_environment_again(store: EpisodeStore) -> N
         "goals": ["a."],
         "x": 2.0,
     }
+
+
+def replayed(episode: Episode) -> list[tuple[str, str, float]]:
+    """The turns of another environment of the same spec under the same seed and actions."""
+    env = gym.make(episode.spec["id"], **env_kwargs())  # type: ignore[arg-type]
+    env.reset(options={"episode_seed": episode.seed, "history": episode.history})
+    turns = []
+    for record in episode.turns:
+        _, reward, _, _, info = env.step(record.action)
+        turns.append((info["line"], info["reply"], float(reward)))
+    return turns
+
+
+def test_an_episode_of_the_real_environment_can_be_replayed_from_its_record(store: EpisodeStore) -> None:
+    env = RecordEpisodes(gym.make("PersonaChat-v0", **env_kwargs()), store, "cycle")
+    env.reset(seed=1, options={"history": ["hi.", "hello."]})
+    for action in (3, 1, 4, 1):
+        env.step(action)
+    (episode,) = store.episodes(finished=True)
+    assert (episode.policy, episode.responder, episode.goal_speaker) == ("cycle", "echo", "echo")
+    assert replayed(episode) == [(record.line, record.reply, record.reward) for record in episode.turns]
+
+
+def test_episodes_of_the_real_vector_environment_can_be_replayed_from_their_records(store: EpisodeStore) -> None:
+    envs = gym.make_vec("PersonaChat-v0", num_envs=3, vectorization_mode="vector_entry_point", **env_kwargs())
+    recorded = RecordVectorEpisodes(envs, store, "random")
+    recorded.reset(seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(6):  # episodes have 4 turns
+        recorded.step(rng.integers(11, size=3))
+    episodes = list(store.episodes())
+    assert [(len(each.turns), each.finished) for each in episodes] == [(4, True)] * 3 + [(2, False)] * 3
+    assert len({each.seed for each in episodes}) == 6
+    for episode in episodes:
+        assert "num_envs" not in episode.spec
+        assert replayed(episode) == [(record.line, record.reply, record.reward) for record in episode.turns]
+
+
+def test_training_code_sees_the_masks_of_a_recorded_vector_environment(store: EpisodeStore) -> None:
+    envs = gym.make_vec("PersonaChat-v0", num_envs=3, vectorization_mode="vector_entry_point", **env_kwargs(mask_repeats=True))
+    recorded = RecordVectorEpisodes(envs, store, "random")
+    recorded.reset(seed=1)
+    recorded.step(np.array([0, 1, 2]))
+    assert (~recorded.action_masks()).nonzero()[1].tolist() == [0, 1, 2]
