@@ -384,10 +384,10 @@ def _personality_record(record: object, path: Path, where: str) -> Dialogue:
         raise CorpusError(path, None, expected, json.dumps(record))
 
     def texts(value: object, name: str) -> list[str]:
-        usable = isinstance(value, list) and all(
-            isinstance(item, str) and item.strip() and not _NO_TEXT.search(item) for item in value
-        )
-        if not isinstance(value, list) or not usable:
+        def usable(item: object) -> bool:
+            return isinstance(item, str) and bool(item.strip()) and not _NO_TEXT.search(item)
+
+        if not isinstance(value, list) or not all(usable(item) for item in value):
             raise CorpusError(path, None, f"a list of texts, none blank, as {name} {where}", json.dumps(value))
         return value
 

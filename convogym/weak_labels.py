@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from convogym.dialogue import Dialogue
 from convogym.goals import PUBLISHED_GOALS
 
-_WORD = re.compile(r"[a-z']+")
+_WORD = re.compile(r"[a-z]+")
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 _YEAR = re.compile(r"\((?:19|20)\d\d\)")  # ReDial writes films as "Heat (1995)"
 _SPELLINGS = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\n": " ", "\t": " "})
@@ -132,7 +132,9 @@ _RULES: tuple[_Rule, ...] = (
             r"(?:do|did|have|would|will) <you> <some>(?:have|got|want|raise|like) <some>(?:<kids>|kid|child|baby|babies)\b",
             r"(?:have|got) <you> (?:got )?(?:any )?<kids>\b",
             r"how old (?:are |is )?(?:your |of )?(?:<kids>|kid|baby)\b",
-            r"how many <kids> (?:do|have) <you>\b",
+            r"how many <kids>(?: (?:do|have) <you>\b|<end>)",
+            r"<you> (?:have|got|want) (?:any |some )?<kids>(?: too| also)? ?\?",
+            r"do <you> have a (?:big |large )?family(?: of your own)?<end>",
             r"are <you> an? <word>(?:mom|mother|dad|father|parent)\b(?! (?:of|to) (?:a )?(?:cat|dog|pet))",
             r"any (?:kids|children|little ones|grandkids|grandchildren)<asked>",
             r"tell me <word>about your (?:<kids>|family)\b",
@@ -155,10 +157,11 @@ _RULES: tuple[_Rule, ...] = (
         ask=(
             r"(?:do|did|have|are|would) <you> <some>(?:have|got|own|like|love|want|keep) <some>(?:<pets>|animals)\b",
             r"(?:do|have) <you> <some>(?:have|got|own) (?:a|any) <some>(?:fish|birds?|horses?|turtles?|snakes?)\b",
-            r"have <you> (?:got )?(?:any |a )?<pets>\b",
+            r"have <you> (?:got )?(?:any |a )?<pets>\b|<you> (?:have|got) (?:any )?<pets>(?: too| also)? ?\?",
             r"are <you> (?:a|an|more of a) <word>(?:cat|dog|animal|pet)s? (?:person|lover|fan|owner)\b",
             r"any (?:other )?(?:pets|dogs|cats|animals)<asked>",
-            r"what (?:kind|type|breed|sort)s?(?: of)? (?:pets?|dogs?|cats?|animals?) do(?:es)? <you>\b",
+            r"what (?:kind|type|breed|sort)s?(?: of)? (?:pets?|dogs?|cats?|animals?)(?: do(?:es)? <you>\b|<end>"
+            r"| is (?:he|she|it)\b)",
             r"how many (?:pets|dogs|cats|animals) (?:do|have) <you>\b",
             r"tell me <word>about your <pets>\b",
             r"what<is> your <favorite> animals?\b",
@@ -177,12 +180,14 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _rule(
-        "work job jobs living occupation profession career boss coworker coworkers co-workers colleagues workplace employer "
+        "work job jobs living occupation profession career boss coworker coworkers co workers colleagues workplace employer "
         "working employed works do retired worked",
         ask=(
-            r"what (?:do|did|does) <you> <word>do (?:for|as) (?:an? |your )?(?:living|work|job|career)\b",
+            r"what (?:do|did|does) <you> (?:like to |\w+ )?do (?:for|as) (?:an? |your )?(?:living|work|job|career)\b",
             r"(?:where|who|when|what days) do <you> work\b(?! ?out)",
             r"do <you> (?:still |currently |also |even )?(?:work|have a <word>job)\b(?! ?out)",
+            r"what job do <you> (?:do|have)\b|what are <you> doing for (?:work|a living)\b",
+            r"what<is> your <favorite> (?:part|thing) (?:of|about) (?:the|that|your) job\b",
             r"what<is> your (?:current |day |dream |real )?(?:<job>|work)\b",
             r"what (?:kind|type|sort|line)s?(?: of)? (?:work|job|business|career)\b",
             r"how(?:'?s| is| was| did)? (?:your )?(?:new )?(?:work|job)(?: going| today| treating you)?<end>",
@@ -210,7 +215,7 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _rule(
-        "married single dating divorced engaged wife husband girlfriend boyfriend spouse fiance fiancee hubby other gf bf "
+        "married single dating divorced engaged wife husband girlfriend boyfriend spouse fianc fiance fiancee hubby other gf bf "
         "partner marriage relationship marital half seeing someone anyone widowed wedding together",
         ask=(
             r"are <you> (?:\w+ ){0,2}?(?:married|single(?! (?:mom|dad|mother|father))|divorced|engaged"
@@ -219,6 +224,7 @@ _RULES: tuple[_Rule, ...] = (
             r"(?:do|have) <you> <some>(?:have|got) (?:a |an |any )?<word>(?:<spouse>|partner)\b",
             r"how long have <you>(?: both)? been (?:married|together|single|divorced|engaged)\b",
             r"have <you> (?:ever |been )?(?:been |gotten |got )?(?:married|divorced)\b",
+            r"<you> married ?\?",
             r"(?:when|where) did <you> get married\b|do <you> <word>want to get married\b",
             r"marital status\b",
             r"is there (?:a|any) (?:mrs|mr|wife|husband|girlfriend|boyfriend)\b",
@@ -267,7 +273,7 @@ _RULES: tuple[_Rule, ...] = (
         is_talk=True,
     ),
     _rule(
-        "i'm am old age gender born young male female man woman girl boy guy teenager birthday lady older younger",
+        "m am old age gender born young male female man woman girl boy guy teenager birthday lady older younger",
         ask=(
             r"how (?:old|young) (?:are|r) <you>\b(?! (?:thinking|talking))",
             r"how old did <you> say\b",
@@ -362,7 +368,8 @@ _RULES: tuple[_Rule, ...] = (
         "instruments lyrics spotify guitar piano drums violin tune tunes karaoke listen listening sing rap",
         ask=(
             r"(?:what|who) (?:\w+ ){0,3}?(?:do|are|did) <you> (?:\w+ ){0,3}?(?:listen|listening) to\b",
-            r"do <you> (?:\w+ ){0,3}?(?:sing|rap|play (?:any |an )?(?:musical )?instruments?"
+            r"what (?:musical )?instruments? (?:do|did|can) <you> play\b",
+            r"(?:do|can) <you> (?:\w+ ){0,3}?(?:sing|rap|play (?:any |an )?(?:musical )?instruments?"
             r"|play (?:the |any )?(?:guitar|piano|drums|violin))\b",
         ),
         topic="<music>",
