@@ -75,7 +75,7 @@ _GROUPS: dict[str, str] = {
         "|karaoke)"
     ),
     "politics": (
-        "(?:politics?|political(?:ly)?|politicians?|elections?|vot(?:e|es|ed|ing|ers?)|congress|senat(?:e|ors?)|democrats?"
+        "(?:politics?|political(?:ly)?|politicians?|elections?|vot(?:e|es|ed|ing|ers?)|congress|senat(?:e|or)|democrats?"
         "|republicans?|parliament|prime minister|mayor|trump|obama|clinton|government|the president|presidents|presidential"
         "|(?:pay|raise|lower|higher|cut) taxes|liberals?|conservatives?|governor|(?:city |town |the )council|white house"
         "|immigration|gun control)"
@@ -215,7 +215,8 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _rule(
-        "married single dating divorced engaged wife husband girlfriend boyfriend spouse fianc fiance fiancee hubby other gf bf "
+        "married single dating divorced engaged wife husband girlfriend boyfriend spouse fianc fiance fiancee hubby other gf "
+        "bf "
         "partner marriage relationship marital half seeing someone anyone widowed wedding together",
         ask=(
             r"are <you> (?:\w+ ){0,2}?(?:married|single(?! (?:mom|dad|mother|father))|divorced|engaged"
@@ -267,7 +268,7 @@ _RULES: tuple[_Rule, ...] = (
             r"country (?:music|songs?|singers?|artists?|bands?|star|fan|genre|stuff|concerts?)|travell?ing wilburys",
             r"time travel(?:l?ing|l?er)?|travel(?:l?ing|s)? (?:through|in|back) (?:in )?(?:time|space)|(?:sound|light"
             r"|space) travels?",
-            r"camping trip|a quiet place|(?:christmas|european|family) vacation|vacation movies?"
+            r"camping trip|a quiet place|vacation bible|(?:christmas|european|family) vacation|vacation movies?"
             r"|going on (?:a )?vacation in|(?:movies?|films?) about travel(?:l?ing)?",
         ),
         is_talk=True,
