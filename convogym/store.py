@@ -3,9 +3,9 @@
 Knows the tables and the JSONL form of a whole store; knows nothing of environments. Several processes may write to one store,
 and several threads to one `EpisodeStore`; a process made by `fork` must open its own.
 
-Durability: write-ahead log with `synchronous=FULL`, one transaction per call. Measured on two cores and a virtual SSD, a commit
-took 0.4 ms with one turn and 0.5 ms with 64 on the idle machine, 4 to 15 ms with a training run on both cores, as it waits for the
-disk. (`NORMAL` never waits, 0.03 and 0.2 ms, but loses the last turns when the power goes.) A turn of a language model costs more.
+Durability: write-ahead log with `synchronous=FULL`, one transaction per call. Measured on two cores and a virtual SSD, a
+commit took 0.4 ms with one turn and 0.5 ms with 64 on the idle machine, and 4 to 15 ms with a training run on both cores,
+because it waits for the disk. (`NORMAL` never waits, 0.03 and 0.2 ms, but loses the last turns when the power goes.)
 
 Failures: what the store refuses is an `InputError`; what the machine refuses (a full disk, a read-only folder, a lock held for
 too long) an `OSError` with the file's name. After either, nothing of that call is in the file and the store can be used on.
