@@ -159,6 +159,16 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         return self._talks.parts.num_turns
 
     @property
+    def responder_name(self) -> str:
+        """What the responder is called in records."""
+        return self._talks.parts.responder.name
+
+    @property
+    def goal_speaker_name(self) -> str:
+        """What the goal speaker is called in records."""
+        return self._talks.parts.goal_speaker.name
+
+    @property
     def talk(self) -> Talk:
         """The dialogue as it stands, for reading."""
         return self._talks.talks[0]

@@ -61,7 +61,7 @@ class Parts:
             raise InputError("`personas` must hold at least one persona, got none.")
 
 
-class TurnRecord(NamedTuple):
+class TakenTurn(NamedTuple):
     """A turn that was taken, as renderers show it."""
 
     goal: str
@@ -96,7 +96,7 @@ class Talk:
     """all that was said, `history` included"""
     line_goals: tuple[str | None, ...] = ()
     """goal of every line in `utterances`; None for the lines of `history`"""
-    turns: tuple[TurnRecord, ...] = ()
+    turns: tuple[TakenTurn, ...] = ()
     """the turns taken"""
     goal_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """shape (num_goals,): how often each goal was taken"""
@@ -264,7 +264,7 @@ class Talks:
         reward = self.parts.reward.total(values)
         talk.utterances = (*talk.utterances, line.text, reply.text)
         talk.line_goals = (*talk.line_goals, scene.goal)
-        talk.turns = (*talk.turns, TurnRecord(scene.goal, line.text, reply.text, reward))
+        talk.turns = (*talk.turns, TakenTurn(scene.goal, line.text, reply.text, reward))
         talk.goal_counts[action] += 1
         talk.state = scene.state
         talk.is_over = terminated = len(talk.turns) >= self.parts.num_turns

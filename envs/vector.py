@@ -134,6 +134,16 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
         return self._talks.parts.num_turns
 
     @property
+    def responder_name(self) -> str:
+        """What the responder is called in records."""
+        return self._talks.parts.responder.name
+
+    @property
+    def goal_speaker_name(self) -> str:
+        """What the goal speaker is called in records."""
+        return self._talks.parts.goal_speaker.name
+
+    @property
     def talks(self) -> list[Talk]:
         """The dialogues as they stand, for reading."""
         return self._talks.talks
