@@ -251,7 +251,7 @@ _RULES: tuple[_Rule, ...] = (
             r"|(?:for|on) (?:your )?(?:vacation|holiday))\b",
             r"what<is> <word>(?:of )?your <favorite> (?:destinations?|vacation|trip|country|countries)\b",
             r"what<is> <word>(?:of )?your <favorite> (?:places?|city) (?:(?:that )?you(?:'ve| have)|to (?:travel|visit"
-            r"|go|vacation))\b",
+            r"|vacation|go(?! \w+ing)))\b",
             r"(?:what|which|how many) (?:other )?(?:countries|country|places|cities|states) (?:have|did|would|do|are) <you> "
             r"(?:\w+ ){0,4}?(?:been|visit|visited|travel(?:l?ed)?)\b",
             r"do <you> (?:\w+ ){0,3}(?:go|take) (?:on )?<word>(?:vacations?|trips|holidays?)\b",
