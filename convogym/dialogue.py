@@ -67,6 +67,8 @@ class Turn:
     """texts of the goals the line carries out; () = it carries out none; None = nobody labelled it"""
     facts: tuple[int, ...] | None = None
     """0-based facts of the responder's persona that the reply reveals; None = nobody labelled it"""
+    candidates: tuple[str, ...] | None = None
+    """replies to choose from, the true one among them, where the corpus gives such a list (ConvAI2 has 20)"""
 
 
 @dataclass(frozen=True)
