@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,7 @@ import convogym
 from convogym.dialogue import Persona
 from convogym.envs.persona_chat import PersonaChatEnv
 from convogym.envs.rendering import IMAGE_SIZE
+from convogym.envs.rewards import Reward, Scene
 from convogym.errors import InputError, UnknownNameError
 
 GOALS = convogym.DEFAULT_GOALS.goals
@@ -99,6 +100,33 @@ class TestEpisode:
         assert info["reply"] in info["persona"]
         assert info["action_mask"].dtype == np.int8
         assert observation in env.observation_space
+
+    def test_reward_terms_see_the_turn_and_what_was_said_before(self) -> None:
+        class Witness:
+            name = "witness"
+            seen: ClassVar[list[Scene]] = []
+
+            def begin(self, persona: tuple[str, ...], rng: np.random.Generator) -> list[int]:
+                return []
+
+            def score(self, scenes: Sequence[Scene], memories: Sequence[list[int]]) -> list[float]:
+                for memory in memories:
+                    memory.append(1)
+                self.seen.extend(scenes)
+                return [float(len(memory)) for memory in memories]
+
+        env = make(reward=Reward((2.0, Witness())), responder=ScriptedSpeaker("l1", "r1", "l2", "r2", "l3", "r3"))
+        env.reset(seed=0)
+        assert [env.step(action)[1] for action in (0, 1)] == [2.0, 4.0]
+        env.reset(options={"history": ["h1", "h2"]})
+        assert env.step(2)[1] == 2.0
+        scenes = [(each.previous, each.goal, each.line, each.reply, each.earlier_replies) for each in Witness.seen]
+        assert scenes == [
+            ("", GOALS[0], "l1", "r1", ()),
+            ("r1", GOALS[1], "l2", "r2", ("r1",)),
+            ("h2", GOALS[2], "l3", "r3", ("h2",)),
+        ]
+        np.testing.assert_allclose(Witness.seen[1].state, (features("r1") + features("r2")) / 2)
 
     def test_identification_return_is_what_the_replies_revealed(self) -> None:
         env = make(responder=GatedSpeaker("pets"), num_turns=4)
@@ -473,6 +501,12 @@ class TestNames:
             with pytest.raises(InputError):
                 PersonaChatEnv("tiny", personas=small_personas(), **wrong)
         assert loaded == []
+
+    def test_model_in_a_child_process_is_warned_of(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        install_fake_agents(monkeypatch)
+        monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+        with pytest.warns(RuntimeWarning, match="its own copy of the model"):
+            PersonaChatEnv("tiny", personas=small_personas())
 
 
 def install_fake_agents(monkeypatch: pytest.MonkeyPatch) -> list[str]:
