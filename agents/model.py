@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convogym.agents.speaking import ModelSpeaker
 
 FORMAT = 1  # of the "convogym" section of config.json
-_IGNORED = ("attn.bias", "attn.masked_bias")  # constant buffers that old checkpoints carry
+_IGNORED = (".attn.bias", ".attn.masked_bias")  # constant buffers that old checkpoints carry
 _SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(GPT2Shape))
 
 

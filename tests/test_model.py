@@ -1,0 +1,168 @@
+"""Model folders: ours and the hub's go in and out unchanged; what is damaged or foreign is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from shared_data import shared_path
+from tiny import tiny_model, tiny_tokenizer
+
+from convogym.agents.loading import load
+from convogym.agents.model import LanguageModel
+from convogym.agents.speaking import ModelSpeaker
+from convogym.errors import CheckpointError, InputError, UnknownNameError
+
+
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    tiny_model().save(folder)
+    return folder
+
+
+def test_a_model_survives_its_folder(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert again.layout == "inline" and again.tokenizer.lower
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name])
+
+
+def test_transformers_reads_our_folder_and_computes_the_same(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = saved(tmp_path)
+    model, ids = load(folder), torch.tensor([[5, 9, 20, 31]])
+    with torch.inference_mode():
+        theirs = AutoModelForCausalLM.from_pretrained(folder)(ids).logits
+        ours = model.network.logits(model.network.hidden(ids))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert AutoTokenizer.from_pretrained(folder).encode("hello there") == list(model.tokenizer.encode("hello there"))
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path) -> Path:
+    """A GPT-2 as the hub holds it: written by transformers, published vocabulary, no control tokens, old binary weights."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path / "hub"
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=128)).save_pretrained(folder)
+    shutil.copy(shared_path("data", "gpt2-bpe", "encoder.json"), folder / "vocab.json")
+    shutil.copy(shared_path("data", "gpt2-bpe", "vocab.bpe"), folder / "merges.txt")
+    return folder
+
+
+@pytest.mark.shared
+def test_a_hub_checkpoint_gets_control_tokens_rows_and_the_published_layout(hub_folder: Path) -> None:
+    model = load(hub_folder)
+    assert model.layout == "personagpt" and len(model.tokenizer) == 50263
+    assert model.network.transformer.wte.weight.shape == (50263, 32)
+    assert model.tokenizer.control("<|act|>") == 50262 and not model.tokenizer.lower
+
+
+@pytest.mark.shared
+def test_the_first_token_of_a_goal_has_no_space(hub_folder: Path) -> None:
+    """The original wrote '<|act|> ' with a space, which fast tokenizers keep: another first token than the model was trained on."""
+    model = load(hub_folder)
+    assert model.tokenizer.encode("ask about hobbies.")[0] == 2093
+
+
+@pytest.mark.shared
+def test_old_binary_weights_without_the_prefix_load(hub_folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = {k.removeprefix("transformer."): v for k, v in load_file(hub_folder / "model.safetensors").items() if "lm_head" not in k}
+    weights["h.0.attn.bias"] = torch.ones(1, 1, 128, 128)
+    torch.save(weights, hub_folder / "pytorch_model.bin")
+    (hub_folder / "model.safetensors").unlink()
+    assert load(hub_folder).network.shape.n_layer == 2
+
+
+@pytest.mark.shared
+def test_a_hub_checkpoint_speaks(hub_folder: Path) -> None:
+    import numpy as np
+
+    from convogym.speakers import Request
+
+    speaker = ModelSpeaker(load(hub_folder))
+    (said,) = speaker.speak([Request(0, ("i like tea.",), ("hi",), (), np.random.default_rng(0).random(speaker.max_tokens))])
+    assert said.text
+
+
+def test_a_pickle_that_is_not_tensors_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    (folder / "model.safetensors").unlink()
+    torch.save({"transformer.wte.weight": Path("/")}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(folder)
+
+
+def test_cut_off_weights_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(folder)
+
+
+def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.network.transformer.wpe.weight[0, 0] = float("nan")
+    model.save(tmp_path / "m")
+    with pytest.raises(CheckpointError, match="NaN"):
+        load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "llama"}, "type 'gpt2'"),
+        ({"n_layer": 3}, "not those of a GPT-2"),
+        ({"n_head": 5}, "multiple of `n_head`"),
+        ({"eos_token_id": 3}, "eos"),
+        ({"convogym": {"format": 99, "layout": "inline", "lower": True}}, "upgrade"),
+        ({"convogym": {"format": 1, "layout": "sideways", "lower": True}}, "unknown layout"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    folder = saved(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(InputError, match=message):
+        load(folder)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        load(folder)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load(tmp_path)
+
+
+def test_an_unknown_name_shows_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'persona-mini'"):
+        load("persona-mni")
+
+
+def test_a_hub_id_without_network_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="hub"):
+        load("nobody/such-a-model-anywhere")
+
+
+def test_saving_over_an_old_model_replaces_it_whole(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    (folder / "stale.txt").write_text("old")
+    tiny_model(seed=1).save(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def test_vocabulary_size_is_kept() -> None:
+    assert len(tiny_tokenizer()) == tiny_model().network.shape.vocab_size == 400

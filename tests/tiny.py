@@ -1,0 +1,31 @@
+"""Tiny real models and vocabularies for tests: made in a second, random but deterministic."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from convogym import grammar
+from convogym.agents.gpt2 import GPT2Shape
+from convogym.agents.model import LanguageModel
+from convogym.agents.tokenizer import BPETokenizer
+
+
+@functools.cache
+def tiny_tokenizer() -> BPETokenizer:
+    """A lower-case vocabulary of 400 ids, learnt from grammar dialogues."""
+    rng = np.random.default_rng(0)
+    return BPETokenizer.learn([text for _ in range(40) for text in grammar.dialogue(rng, "train").utterances], 400)
+
+
+def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) -> LanguageModel:
+    """An untrained two-layer model with lively weights, so that what it says depends on what it reads."""
+    tokenizer = tiny_tokenizer()
+    model = LanguageModel.fresh("tiny", GPT2Shape(len(tokenizer), n_positions, 32, 2, 4), tokenizer, layout, seed)
+    with torch.no_grad():
+        for name, parameter in model.network.named_parameters():
+            if parameter.dim() == 2 and "wpe" not in name:
+                parameter.mul_(8.0)
+    return model
