@@ -1,0 +1,473 @@
+"""The `convogym` program: its commands, their options and help. What a command does is in the module named after it.
+
+Options are checked before anything long starts. Heavy libraries are imported inside the commands, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convogym.errors import InputError, UnknownNameError
+from convogym.experiments.console import Console, Program, check_out, stoppable
+
+if TYPE_CHECKING:
+    from convogym.agents.model import LanguageModel
+    from convogym.policies.base import Policy
+    from convogym.store import EpisodeStore
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Conversations steered by turn-level goals: talk, learn a policy, record, tune, measure. First: convogym demo",
+    epilog="Every command has --seed and --json. Exit codes: 0; 2 for input or a machine that fails; 130 after Ctrl-C.",
+)
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a policy, a model, how well goals are followed, or their judge.")
+app.add_typer(evaluate, name="evaluate")
+
+Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the same seed gives the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+Model = Annotated[str, typer.Option(help="Who speaks: persona-mini, a folder, or a hub id such as af1tang/personaGPT.")]
+Reward = Annotated[
+    str, typer.Option(help="Sum of identification, goal_following, repetition, ranking: 'identification-0.1*repetition'.")
+]
+NumEnvs = Annotated[int, typer.Option(min=1, help="Dialogues spoken side by side, in one batch.")]
+NumTurns = Annotated[int, typer.Option("--num-turns", min=1, help="Turns of an episode.")]
+Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
+TRAIN_PERSONAS = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
+
+
+def main() -> None:
+    """Runs the program; its exit code is the process's."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # what a narrow terminal cannot show is spelled out
+    app()
+
+
+# --- talking ----------------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: convogym demo --quick")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what the demo makes.")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of ten, with wider intervals.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """See the whole loop once: talk, learn a policy, record, fine-tune, talk again."""
+    console = Console(json)
+    check_out(out)
+    from convogym.experiments.demo import run_demo
+
+    with stoppable(lambda: f"What the demo had finished is in {out}."):
+        console.result(run_demo(out, seed, quick, console.progress), "demo")
+
+
+@app.command(epilog="Example: convogym chat --fact 'i have two dogs.' --fact 'i am a nurse.'")
+def chat(
+    mode: Annotated[str, typer.Option(help="talk: you say the lines. steer: you pick the goals, the models talk.")] = "talk",
+    model: Model = "persona-mini",
+    fact: Annotated[list[str] | None, typer.Option(help="A fact of the bot's persona; give it several times.")] = None,
+    persona_file: Annotated[Path | None, typer.Option(help="Text file with one fact of the persona in each line.")] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Turns after which the talk ends.")] = 8,
+    store: Annotated[Path | None, typer.Option(help="Episode store that keeps the talk.")] = None,
+    top_k: Annotated[int, typer.Option(help="Draw only from the k likeliest tokens; 1 = always the likeliest.")] = 10,
+    top_p: Annotated[float, typer.Option(help="Draw only from the fewest tokens that have this share of probability.")] = 0.92,
+    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest utterance, in tokens.")] = 40,
+    reward: Reward = "identification",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Talk with a persona bot, or steer an interview with one. Leave with Ctrl-D or Ctrl-C: what was said stays."""
+    from convogym.dialogue import Persona
+    from convogym.experiments import chat as chatting
+    from convogym.experiments.collect import check_env_options
+    from convogym.personas import load_personas
+
+    console = Console(json)
+    check_env_options("train", reward)
+    if mode not in chatting.MODES:
+        raise UnknownNameError("mode", mode, chatting.MODES)
+    if fact and persona_file:
+        raise InputError("a persona must come from --fact or from --persona-file, got both.")
+    persona = Persona(tuple(fact)) if fact else chatting.read_persona(persona_file) if persona_file else None
+    import numpy as np
+
+    from convogym.agents.sampling import Sampling
+
+    sampling = Sampling(top_k, top_p, temperature, max_tokens)
+    loaded = _load(model)
+
+    def show(prompt: str) -> None:
+        stream = sys.stderr if json else sys.stdout
+        stream.write(prompt)
+        stream.flush()
+
+    read = chatting.reader_of(sys.stdin, show if json else chatting.show_prompt)
+    with _opened(store) as opened:
+        if mode == "talk":
+            drawn = load_personas("train")
+            persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
+            console.say("persona: " + " ".join(persona.facts))
+            told = chatting.talk(loaded.responder(sampling), persona, read, console.say, turns=turns, seed=seed, store=opened)
+        else:
+            import gymnasium as gym
+
+            env: Any = gym.make(
+                "PersonaChat-v0",
+                disable_env_checker=True,
+                responder=loaded.responder(sampling),
+                goal_speaker=loaded.goal_speaker(sampling),
+                num_turns=turns,
+                reward=reward,
+            )
+            told = chatting.steer(env, persona, read, console.say, seed=seed, store=opened)
+    kept = "" if store is None or told.episode is None else f" They are in {store}."
+    console.note(f"{len(told.turns)} turn{'s' * (len(told.turns) != 1)}{', then you left' * told.left}.{kept}")
+    if json:
+        console.result({"mode": mode, "model": model, "store": store, "seed": seed, **vars(told)})
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: convogym collect --policy random --episodes 200 --store runs/episodes.db")
+def collect(
+    store: Annotated[Path, typer.Option(help="Episode store; made if it is missing.")],
+    policy: Annotated[str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, or a policy's folder.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes the run is to have.")],
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: TRAIN_PERSONAS = "train",
+    reward: Reward = "identification",
+    resume: Annotated[bool, typer.Option("--resume", help="Complete a run that was stopped or killed.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Record episodes. Kill it whenever you like: every completed turn is in the store, and --resume goes on."""
+    from convogym.experiments import collect as collecting
+
+    console = Console(json)
+    collecting.check_env_options(personas, reward, num_envs, num_turns)
+    chosen = _policy(policy, seed, trust)
+    loaded = _load(model)
+    with _opened(store) as opened:
+        assert opened is not None
+        env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
+        _check_fits(chosen, env)
+        with console.bar(episodes, "recording", "episode") as bar:
+            done = collecting.collect(env, chosen, opened, episodes, seed=seed, resume=resume, tick=bar.update)
+        console.result(done, "recorded")
+
+
+@app.command(epilog="Example: convogym train-policy --algo ppo --steps 20000 --out runs/ppo")
+def train_policy(
+    out: Annotated[Path, typer.Option(help="Folder for the policy.")],
+    steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
+    algo: Annotated[str, typer.Option(help="ppo, dqn, maskable-ppo or a2c.")] = "ppo",
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: TRAIN_PERSONAS = "train",
+    reward: Reward = "identification",
+    tensorboard: Tensorboard = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Learn which goal to pick when, by talking."""
+    from convogym.experiments import train_policy as training
+    from convogym.experiments.collect import check_env_options
+
+    console = Console(json)
+    check_env_options(personas, reward, num_envs, num_turns)
+    _check_algorithm(algo)
+    loaded = _load(model)
+    for folder in filter(None, (out, tensorboard)):
+        check_out(folder)
+    with console.bar(steps, "learning", "turn") as bar:
+        learnt = training.train_policy(
+            loaded,
+            algo,
+            steps,
+            out,
+            reward=reward,
+            personas=personas,
+            num_envs=num_envs,
+            num_turns=num_turns,
+            seed=seed,
+            tensorboard=tensorboard,
+            tick=bar.update,
+        )
+    console.result(learnt if json else {**learnt, "curve": None}, "learnt")
+
+
+@app.command(epilog="Example: convogym finetune --store runs/episodes.db --out runs/tuned")
+def finetune(
+    store: Annotated[Path, typer.Option(help="Episode store to learn from.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tuned model.")],
+    model: Model = "persona-mini",
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 120,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="How much worse the model may get before it is refused.")] = 0.02,
+    tensorboard: Tensorboard = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Teach the model its own best lines, and your corrections first of all; a model that got worse is not written."""
+    console = Console(json)
+    if not store.is_file():
+        raise InputError(f"--store must be an episode store, found none at {store}; make one with `convogym collect`.")
+    check_out(out.parent)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, {out} is a file.")
+    from convogym.experiments import finetune as finetuning
+
+    with stoppable(lambda: "Nothing was written: the tuned model is saved only at the end."):
+        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress)
+    console.result(done if json else {**done, "curve": None}, "fine-tuned")
+
+
+@app.command(epilog="Example: convogym pretrain --data ../shared/data --out runs/mini --resume")
+def pretrain(
+    data: Annotated[Path, typer.Option(help="Folder of corpora.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and model.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --out.")] = False,
+    until: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all; --resume goes on.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train a model like persona-mini from nothing. Takes about an hour on two cores; can be killed and resumed."""
+    console = Console(json)
+    if not data.is_dir():
+        raise InputError(f"--data must be a folder of corpora, found {'a file' if data.exists() else 'nothing'} at {data}.")
+    check_out(out)
+    from convogym.experiments import pretrain as pretraining
+
+    total = pretraining.phases(pretraining.RECIPE, seed)[-1][2]
+    last: dict[str, Any] = {}
+
+    with stoppable(lambda: f"{out} has the last checkpoint; go on with --resume."):
+        with console.bar(min(total, until or total), "pretraining", "step") as bar:
+
+            def report(phase: str, progress: Any, watch: Any) -> None:
+                bar.update(progress.step - bar.n)
+                bar.set_postfix(phase=phase, loss=f"{progress.loss:.3f}", refresh=False)
+                last.update(phase=phase, **progress._asdict())
+                if watch:
+                    last["watch"] = dict(watch)
+
+            model = pretraining.pretrain(data, out, seed=seed, resume=resume, until=until, report=report)
+    done = {"model": out / "model", "parameters": model.num_parameters, "planned_steps": total, "seed": seed, **last}
+    console.result(done, "pretrained")
+
+
+@app.command(epilog="Example: convogym train-reader --base runs/mini/model --data ../shared/data --out runs/reader")
+def train_reader(
+    base: Annotated[Path, typer.Option(help="Model folder whose first layers the reader takes.")],
+    out: Annotated[Path, typer.Option(help="Folder for the reader.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of corpora with personas to add to those shipped.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 600,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train persona-reader: the judge of goals and the matcher of personas, which rewards come from."""
+    console = Console(json)
+    if not base.is_dir():
+        raise InputError(f"--base must be a model folder, found {'a file' if base.exists() else 'nothing'} at {base}.")
+    if data is not None and not data.is_dir():
+        raise InputError(f"--data must be a folder of corpora, found {'a file' if data.exists() else 'nothing'} at {data}.")
+    check_out(out)
+    from convogym.experiments import train_reader as training
+
+    with stoppable(lambda: "Nothing was written: the reader is saved only at the end."):
+        console.result(training.train(base, data, out, steps, seed, console.progress), "trained")
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------------
+
+
+@evaluate.command("policy", epilog="Example: convogym evaluate policy --policy runs/ppo --policy random --episodes 200")
+def evaluate_policy(
+    policy: Annotated[list[str], typer.Option(help="random, cycle, cycle:3,1,2, or a folder; several are compared pairwise.")],
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes of each policy.")] = 200,
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: TRAIN_PERSONAS = "held-out",
+    reward: Reward = "identification",
+    sample: Annotated[bool, typer.Option("--sample", help="Draw a policy's goals instead of taking the best.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Mean return with a 95 % bootstrap interval; policies given together meet the same personas with the same seeds."""
+    from convogym.experiments import collect as collecting
+    from convogym.experiments import evaluate_policy as evaluating
+
+    console = Console(json)
+    collecting.check_env_options(personas, reward, num_envs, num_turns)
+    chosen = [_policy(each, seed, trust) for each in policy]
+    loaded = _load(model)
+    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
+    for each in chosen:
+        _check_fits(each, env)
+    with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
+        found = evaluating.evaluate_policies(chosen, env, episodes, seed=seed, deterministic=not sample, tick=bar.update)
+    if len(chosen) == 1:
+        [(name, only)] = found.pop("policies").items()
+        del found["differences"]
+        found = {"policy": name, **only, **found}
+    if not json:
+        found.pop("returns")
+    console.result(found, "evaluated")
+
+
+@evaluate.command("model", epilog="Example: convogym evaluate model --data convai2_dev.txt --format convai2 --limit 100")
+def evaluate_model(
+    data: Annotated[Path, typer.Option(help="Dialogues to score the replies of.")],
+    model: Model = "persona-mini",
+    format: Annotated[str | None, typer.Option(help="The file's format, e.g. convai2; told from the file by default.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many dialogues.")] = None,
+    hits: Annotated[bool, typer.Option("--hits/--no-hits", help="Rank the true reply among 20, the slow part.")] = True,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Perplexity, F1 of generated replies, and Hits@1 of a responder."""
+    console = Console(json)
+    _check_file(data)
+    from convogym.experiments import evaluate_model as evaluating
+
+    console.result(evaluating.evaluate_model(model, data, format, seed, limit, hits, console.progress), "model")
+
+
+@evaluate.command("goals", epilog="Example: convogym evaluate goals --contexts 40")
+def evaluate_goals(
+    model: Model = "persona-mini",
+    data: Annotated[
+        Path | None, typer.Option(help="Dialogues to take contexts from; held-out grammar ones by default.")
+    ] = None,
+    contexts: Annotated[int, typer.Option(min=1, help="Contexts in which every goal is tried.")] = 40,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """How often the lines a model says carry out their goal: per goal, on average, at worst."""
+    console = Console(json)
+    if data is not None:
+        _check_file(data)
+    from convogym.experiments import evaluate_goals as evaluating
+
+    console.result(evaluating.evaluate_goals(model, data, contexts, seed, console.progress), "goals followed")
+
+
+@evaluate.command("goal-judge", epilog="Example: convogym evaluate goal-judge --data labelled.jsonl")
+def evaluate_goal_judge(
+    data: Annotated[Path, typer.Option(help='JSON lines: {"previous": text, "text": text, "goals": [codes]}.')],
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Precision, recall and F1 of the judge that says which goals a line carries out, on lines you labelled."""
+    console = Console(json)
+    _check_file(data)
+    from convogym.experiments import evaluate_goals as evaluating
+
+    console.result({**evaluating.evaluate_goal_judge(data), "seed": seed}, "goal judge")
+
+
+@app.command(epilog="Example: convogym benchmark --num-envs 1,64")
+def benchmark(
+    num_envs: Annotated[str, typer.Option(help="Numbers of dialogues, with commas between.")] = "1,16,64,256",
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each dialogue and repetition.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
+    model: Model = "persona-mini",
+    reward: Reward = "identification",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Turns per second of the vector environment, reward included."""
+    from convogym.experiments import benchmark as benchmarking
+    from convogym.experiments.collect import check_env_options, make_env
+
+    console = Console(json)
+    check_env_options("train", reward)
+    sizes = benchmarking.parse_sizes(num_envs)
+    loaded = _load(model)
+    with console.bar(benchmarking.planned_turns(sizes, turns, repeats), "measuring", "turn") as bar:
+        found = benchmarking.benchmark(
+            lambda number: make_env(loaded, number, reward=reward, num_turns=turns, autoreset_mode="SameStep"),
+            loaded.layout,
+            sizes=sizes,
+            turns=turns,
+            repeats=repeats,
+            seed=seed,
+            tick=bar.update,
+        )
+    console.result(found, "turns per second")
+
+
+# --- what several commands need ---------------------------------------------------------------------------------------------
+
+
+def _load(model: str) -> LanguageModel:
+    from convogym.agents.loading import load
+
+    return load(model)
+
+
+def _policy(name: str, seed: int, trust: bool) -> Policy:
+    """The policy for the eleven published goals; a person has `convogym chat --mode steer`."""
+    from convogym.goals import DEFAULT_GOALS
+    from convogym.policies.loading import make_policy
+
+    if name == "human":
+        raise InputError("--policy must pick goals by itself; to pick them yourself use `convogym chat --mode steer`.")
+    return make_policy(name, len(DEFAULT_GOALS), seed, trust, goals=DEFAULT_GOALS)
+
+
+def _check_fits(policy: Policy, env: Any) -> None:
+    """Refuses a learned policy that saw another observation in training."""
+    if hasattr(policy, "check_fits"):
+        policy.check_fits(
+            observation_size=env.single_observation_space.shape[0],
+            num_actions=int(env.single_action_space.n),
+            goals=env.unwrapped.goals.goals,
+        )
+
+
+def _check_algorithm(name: str) -> None:
+    from convogym.policies.learned import ALGORITHMS
+
+    if name not in ALGORITHMS:
+        raise UnknownNameError("algorithm", name, ALGORITHMS)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"--data must be a file, found {'a folder' if path.is_dir() else 'nothing'} at {path}.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[EpisodeStore | None]:
+    """The store at a path, its folder made if need be; None without a path."""
+    if path is None:
+        yield None
+        return
+    from convogym.store import EpisodeStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with EpisodeStore(path) as store:
+        yield store
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Evaluation: the same episodes for all, honest winners, and figures that add up."""
+
+from typing import Any
+
+import pytest
+from fakes import GatedSpeaker, env_kwargs
+
+from convogym.envs.vector import PersonaChatVectorEnv
+from convogym.errors import InputError
+from convogym.experiments.evaluate_policy import evaluate_policies
+from convogym.policies.baselines import CyclePolicy, RandomPolicy
+
+PETS = CyclePolicy(11, [1])  # what opens the gated speaker
+WORK = CyclePolicy(11, [2])
+
+
+def run(*policies: Any, episodes: int = 12, **options: Any) -> dict[str, Any]:
+    env = PersonaChatVectorEnv(4, autoreset_mode="NextStep", **env_kwargs(responder=GatedSpeaker("pets")))
+    return evaluate_policies(policies, env, episodes, **options)
+
+
+def test_a_policy_that_finds_more_out_wins() -> None:
+    found = run(PETS, WORK)
+    [difference] = found["differences"]
+    assert found["policies"]["cycle:1"]["mean_return"] > 1
+    assert found["policies"]["cycle:2"]["mean_return"] == pytest.approx(0, abs=1e-9)
+    assert difference["winner"] == difference["a"] == "cycle:1"
+    assert difference["mean_interval"][0] > 0
+    [swapped] = run(WORK, PETS)["differences"]
+    assert swapped["winner"] == swapped["b"] == "cycle:1"
+    assert swapped["mean"] == pytest.approx(-difference["mean"])
+
+
+def test_equal_policies_have_no_winner() -> None:
+    found = run(PETS, CyclePolicy(11, [1]))
+    assert list(found["policies"]) == ["cycle:1", "cycle:1 (2)"]
+    assert found["returns"]["cycle:1"] == found["returns"]["cycle:1 (2)"]
+    [difference] = found["differences"]
+    assert (difference["mean"], difference["mean_interval"], difference["winner"]) == (0, [0, 0], None)
+
+
+def test_three_policies_are_compared_pairwise() -> None:
+    found = run(PETS, WORK, RandomPolicy(11))
+    assert [(each["a"], each["b"]) for each in found["differences"]] == [
+        ("cycle:1", "cycle:2"),
+        ("cycle:1", "random"),
+        ("cycle:2", "random"),
+    ]
+
+
+def test_the_summary_adds_up() -> None:
+    found = run(PETS)
+    summary = found["policies"]["cycle:1"]
+    assert summary["n"] == found["n"] == len(found["returns"]["cycle:1"]) == 12
+    assert summary["mean_return"] == pytest.approx(sum(found["returns"]["cycle:1"]) / 12)
+    assert summary["mean_return"] == pytest.approx(sum(summary["turn_rewards"]))
+    assert summary["mean_return"] == pytest.approx(summary["terms"]["identification"])
+    assert len(summary["turn_rewards"]) == 4
+    assert summary["goals_asked"] == 1
+    assert summary["faults"]["repeated"] == summary["repetition"] == 0
+    assert summary["mean_return_interval"][0] <= summary["mean_return"] <= summary["mean_return_interval"][1]
+    assert found["differences"] == []
+
+
+def test_the_seed_decides_everything() -> None:
+    first, again, other = (run(RandomPolicy(11), seed=seed)["returns"] for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_too_few_episodes_or_policies_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 2"):
+        run(PETS, episodes=1)
+    with pytest.raises(InputError, match="at least one policy"):
+        run()
