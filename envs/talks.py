@@ -228,6 +228,8 @@ class Talks:
         Raises:
             ResetNeeded: one of the talks is over or was never begun.
         """
+        if not slots:
+            return []
         talks = [self.talks[slot] for slot in slots]
         if any(talk.is_over for talk in talks):
             raise ResetNeeded("a talk that is over or has not begun cannot take a turn: call `reset` first.")

@@ -24,7 +24,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     texts = [*PUBLISHED_GOALS, *(fact for persona in small_personas() for fact in persona.facts)]
     tokenizer = BPETokenizer.learn(texts, 300)
     shape = GPT2Shape(vocab_size=len(tokenizer), n_positions=160, n_embd=16, n_layer=1, n_head=2)
-    path = tmp_path_factory.mktemp("models") / request.param
+    path = tmp_path_factory.mktemp("models") / str(request.param)
     LanguageModel.fresh("tiny", shape, tokenizer, request.param, seed=0).save(path)
     return path
 
@@ -51,7 +51,7 @@ def test_dialogue_of_a_model_is_the_same_alone_and_in_a_batch(folder: Path) -> N
         for turn, action in enumerate(ACTIONS[:, i]):
             observation, _, terminated, _, info = single.step(int(action))
             assert (info["line"], info["reply"]) == together[i][turn]
-            np.testing.assert_allclose(observation, states[turn][i], atol=1e-4)
+            np.testing.assert_allclose(np.asarray(observation), states[turn][i], atol=1e-4)
             if terminated:
                 single.reset()
     assert len({text for turns in together for text, _ in turns}) > 9
