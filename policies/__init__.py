@@ -1,1 +1,1 @@
-"""Who picks the goal of a turn: random, cycle, human and learned policies."""
+"""Who picks the goal: baselines, people, learned policies. Importing this package imports none of them, and no torch."""
