@@ -4,7 +4,7 @@ It reads and never speaks: a few GPT-2 layers with a goal head on top and a matc
 labels that people or the grammar gave, never on those a lexicon guessed; the *matcher* only on which persona a talk belongs to. It knows
 nothing of environments.
 
-Letters: N texts or turns, T tokens, C hidden size, G goals, L facts.
+Letters: N texts or turns, T tokens, C hidden size, D matching vector, G goals, L facts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.tokenizer import BPETokenizer
@@ -28,51 +30,73 @@ from convogym.goals import PUBLISHED_GOALS
 
 FORMAT = 1
 FOLLOWS = 0.5  # a line carries out a goal when the judge gives it at least this chance
+VECTOR = 64  # numbers in a token's matching vector
+WORD_SCALE = 4.0  # brings word embeddings (about 0.1 a number) nearer to the size of normed states (about 1)
 MAX_TOKENS = 96  # of a text with the one before it; the beginning of what came before is cut
+
+
+class Reading(NamedTuple):
+    """What the layers make of some texts."""
+
+    pooled: Tensor
+    """(N, 3C): mean state and mean word embedding over a text's tokens, then the last state"""
+    vectors: Tensor
+    """(N, T, D) a unit vector for each token"""
+    weights: Tensor
+    """(N, T) how much each token matters, summing to 1 over a text; 0 outside it"""
+
+    @property
+    def inside(self) -> Tensor:
+        """(N, T) bool: the text's own tokens."""
+        return self.weights > 0
 
 
 class ReaderNetwork(nn.Module):
     """GPT-2 layers under a goal head and a matching head."""
 
     def __init__(self, shape: GPT2Shape) -> None:
-        """Makes the parameters; the heads start at zero evidence."""
+        """Makes the parameters; the goal head starts at random, the matching head at "alike words match"."""
         super().__init__()
         size = shape.n_embd
         self.body = GPT2(shape)
-        self.goal_head = nn.Linear(2 * size, len(PUBLISHED_GOALS))
-        self.reply_map = nn.Linear(2 * size, size, bias=False)
-        self.fact_map = nn.Linear(2 * size, size, bias=False)
+        self.goal_head = nn.Linear(3 * size, len(PUBLISHED_GOALS))
+        self.token_map = nn.Linear(2 * size, VECTOR, bias=False)
+        self.weight_map = nn.Linear(2 * size, 1)
         self.scale = nn.Parameter(torch.tensor(1.0))
         self.nothing = nn.Parameter(torch.tensor(0.0))
 
-    def pooled(self, ids: Tensor, judged: Tensor) -> Tensor:
-        """What the layers make of each text.
+    def read(self, ids: Tensor, judged: Tensor) -> Reading:
+        """Reads texts.
 
         Args:
             ids: (N, T) int64, padded at the right.
             judged: (N, T) bool, the tokens of the text itself (not of the one before it), its eos included; at least one a row.
-
-        Returns:
-            (N, 2C): mean over the judged tokens, then the last of them.
         """
         hidden = self.body.hidden(ids)  # (N, T, C)
         share = judged / judged.sum(1, keepdim=True)  # (N, T)
         last = (judged * torch.arange(1, ids.size(1) + 1, device=ids.device)).argmax(1)
-        return torch.cat([(hidden * share[:, :, None]).sum(1), hidden[torch.arange(len(ids), device=ids.device), last]], -1)
+        words = self.body.transformer.wte(ids) * WORD_SCALE  # (N, T, C)
+        means = (torch.cat([hidden, words], -1) * share[:, :, None]).sum(1)  # (N, 2C)
+        pooled = torch.cat([means, hidden[torch.arange(len(ids), device=ids.device), last]], -1)
+        both = torch.cat([hidden, words], -1)  # (N, T, 2C): the word in its context, and the bare word
+        vectors = functional.normalize(self.token_map(both), dim=-1)
+        weights = torch.softmax(self.weight_map(both).squeeze(-1).masked_fill(~judged, -torch.inf), -1)
+        return Reading(pooled, vectors, weights)
 
     def goal_logits(self, pooled: Tensor) -> Tensor:
-        """(N, 2C) -> (N, G)."""
+        """(N, 3C) -> (N, G)."""
         out: Tensor = self.goal_head(pooled)
         return out
 
-    def fit(self, replies: Tensor, facts: Tensor) -> Tensor:
-        """How well each reply goes with each fact, (N, 2C) and (L, 2C) -> (N, L): cosine times a learnt scale.
+    def fit(self, replies: Reading, facts: Reading) -> Tensor:
+        """How well each of N replies goes with each of L facts, (N, L).
 
-        P2 Bot's receiver has the same matrix of reply by fact, unnormalised (`agents/receiver`; the paper's 3.2).
+        Every token of the fact looks for its nearest in the reply; the cosines are summed by the fact's token weights (late interaction,
+        Khattab & Zaharia 2020, "ColBERT"). P2 Bot's receiver has the same matrix of reply by fact, of sentence vectors (`agents/receiver`).
         """
-        r = nn.functional.normalize(self.reply_map(replies), dim=-1)
-        f = nn.functional.normalize(self.fact_map(facts), dim=-1)
-        return (r @ f.T) * (10 * self.scale)
+        alike = torch.einsum("nid,ljd->nlij", replies.vectors, facts.vectors)  # (N, L, Ti, Tj)
+        best = alike.masked_fill(~replies.inside[:, None, :, None], -1.0).amax(2)  # (N, L, Tj)
+        return (best * facts.weights[None]).sum(-1) * (10 * self.scale)
 
     def evidence(self, fit: Tensor, owner: Tensor, personas: int) -> Tensor:
         """Log-likelihood of each turn's reply under each persona, up to a constant per turn.
@@ -101,7 +125,7 @@ class Reader:
     def __init__(self, network: ReaderNetwork, tokenizer: BPETokenizer, name: str = "persona-reader") -> None:
         """Takes a network in evaluation mode."""
         self.network, self.tokenizer, self.name = network, tokenizer, name
-        self._facts: dict[str, Tensor] = {}
+        self._facts: dict[str, tuple[Tensor, Tensor]] = {}  # vectors (T, D) and weights (T,) of each fact seen
 
     @staticmethod
     def load(folder: Path) -> Reader:
@@ -139,8 +163,8 @@ class Reader:
         context = context[max(0, len(own) + len(context) - MAX_TOKENS) :]
         return context + own, len(context)
 
-    def pooled(self, texts: Sequence[tuple[str, str]]) -> Tensor:
-        """What the network makes of (before, text) pairs, (N, 2C), with gradient if one is wanted."""
+    def read(self, texts: Sequence[tuple[str, str]]) -> Reading:
+        """What the network makes of (before, text) pairs, with gradient if one is wanted."""
         rows = [self.encoded(text, before) for before, text in texts]
         width = max(len(ids) for ids, _ in rows)
         ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -148,8 +172,7 @@ class Reader:
         for i, (row, start) in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
             judged[i, start : len(row)] = True
-        pooled: Tensor = self.network.pooled(ids, judged)
-        return pooled
+        return self.network.read(ids, judged)
 
     @torch.inference_mode()
     def probabilities(self, previous: Sequence[str], lines: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -157,7 +180,7 @@ class Reader:
         out = np.zeros((len(lines), len(PUBLISHED_GOALS)))
         pairs = list(zip(previous, lines, strict=True))
         for group in _by_length(pairs):
-            logits = self.network.goal_logits(self.pooled([pairs[i] for i in group]))
+            logits = self.network.goal_logits(self.read([pairs[i] for i in group]).pooled)
             out[group] = torch.sigmoid(logits).double().numpy()
         return out
 
@@ -167,22 +190,30 @@ class Reader:
     ) -> list[npt.NDArray[np.float64]]:
         """Log-likelihood of each reply under each candidate persona; see `convogym.speakers.PersonaMatcher`."""
         self._remember(fact for candidates in personas for facts in candidates for fact in facts)
-        replies = torch.empty(len(turns), 2 * self.network.body.shape.n_embd)
+        out: list[npt.NDArray[np.float64]] = [np.zeros(0)] * len(turns)
         for group in _by_length(turns):
-            replies[group] = self.pooled([turns[i] for i in group])
-        out = []
-        for reply, candidates in zip(replies, personas, strict=True):
-            facts = torch.stack([self._facts[fact] for persona in candidates for fact in persona])
-            owner = torch.tensor([i for i, persona in enumerate(candidates) for _ in persona])
-            fit = self.network.fit(reply[None], facts)
-            out.append(self.network.evidence(fit, owner, len(candidates))[0].double().numpy())
+            replies = self.read([turns[i] for i in group])
+            for place, i in enumerate(group):
+                reply = Reading(*(part[place : place + 1] for part in replies))
+                facts = self._recalled([fact for persona in personas[i] for fact in persona])
+                owner = torch.tensor([p for p, persona in enumerate(personas[i]) for _ in persona])
+                evidence = self.network.evidence(self.network.fit(reply, facts), owner, len(personas[i]))
+                out[i] = evidence[0].double().numpy()
         return out
 
     def _remember(self, facts: Iterable[str]) -> None:
         new = [("", fact) for fact in dict.fromkeys(facts) if fact not in self._facts]
         for group in _by_length(new):
-            for i, vector in zip(group, self.pooled([new[i] for i in group]), strict=True):
-                self._facts[new[i][1]] = vector.clone()
+            read = self.read([new[i] for i in group])
+            for place, i in enumerate(group):
+                inside = read.inside[place]
+                self._facts[new[i][1]] = (read.vectors[place][inside].clone(), read.weights[place][inside].clone())
+
+    def _recalled(self, facts: Sequence[str]) -> Reading:
+        known = [self._facts[fact] for fact in facts]
+        vectors = torch.nn.utils.rnn.pad_sequence([v for v, _ in known], batch_first=True)
+        weights = torch.nn.utils.rnn.pad_sequence([w for _, w in known], batch_first=True)
+        return Reading(torch.empty(0), vectors, weights)
 
 
 def _by_length(pairs: Sequence[tuple[str, str]], rows: int = 64) -> list[list[int]]:

@@ -22,6 +22,8 @@ from convogym.agents.training import TrainingConfig
 from convogym.dialogue import Dialogue
 from convogym.goals import DEFAULT_GOALS
 
+HEAD_RATE = 3e-3  # AdamW's for the heads, which start from nothing
+
 
 @dataclass(frozen=True)
 class LabelledLine:
@@ -57,7 +59,7 @@ def fresh_reader(model: LanguageModel, layers: int, seed: int) -> Reader:
 
 def goal_loss(reader: Reader, lines: Sequence[LabelledLine]) -> Tensor:
     """Mean binary cross-entropy over lines and goals, times the number of goals."""
-    logits = reader.network.goal_logits(reader.pooled([(line.previous, line.text) for line in lines]))
+    logits = reader.network.goal_logits(reader.read([(line.previous, line.text) for line in lines]).pooled)
     wanted = torch.zeros_like(logits)
     for i, line in enumerate(lines):
         wanted[i, list(line.goals)] = 1.0
@@ -81,9 +83,7 @@ def match_loss(reader: Reader, dialogues: Sequence[Dialogue], rng: np.random.Gen
         turns += pairs[start : start + length]
         talk += [i] * length
     facts = [(i, fact) for i, dialogue in enumerate(dialogues) if dialogue.persona for fact in dialogue.persona.facts]
-    replies = reader.pooled(turns)
-    known = reader.pooled([("", fact) for _, fact in facts])
-    fit = reader.network.fit(replies, known)
+    fit = reader.network.fit(reader.read(turns), reader.read([("", fact) for _, fact in facts]))
     evidence = reader.network.evidence(fit, torch.tensor([i for i, _ in facts]), len(dialogues))  # (turns, P)
     posterior = torch.zeros(len(dialogues), len(dialogues)).index_add(0, torch.tensor(talk), evidence)
     return functional.cross_entropy(posterior, torch.arange(len(dialogues)))
@@ -111,7 +111,9 @@ def train_reader(
         Steps done, goal loss and match loss after every step.
     """
     network = reader.network
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.other_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    heads = [p for name, p in network.named_parameters() if not name.startswith("body.")]
+    groups = [{"params": list(network.body.parameters()), "rate": config.other_lr}, {"params": heads, "rate": HEAD_RATE}]
+    optimiser = torch.optim.AdamW(groups, lr=config.other_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     rng = np.random.default_rng([config.seed, 7])
     torch.manual_seed(config.seed)
     network.train()
@@ -125,7 +127,7 @@ def train_reader(
             second.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_norm)
             for group in optimiser.param_groups:
-                group["lr"] = config.other_lr * config.rate(step)
+                group["lr"] = group["rate"] * config.rate(step)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             yield step + 1, float(first.detach()), float(second.detach())

@@ -1,0 +1,115 @@
+"""The judges: what they learn, how evidence behaves, and their folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+
+from convogym import grammar
+from convogym.agents.reader import Reader
+from convogym.agents.reader_training import LabelledLine, fresh_reader, labelled_lines, match_loss, train_reader
+from convogym.agents.training import TrainingConfig
+from convogym.dialogue import Dialogue, Turn
+from convogym.errors import CheckpointError
+from convogym.goals import PUBLISHED_GOALS
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    """A tiny reader after some seconds of training on the grammar."""
+    made = fresh_reader(tiny_model(), 1, 0)
+    rng = np.random.default_rng(0)
+    talks = [grammar.dialogue(rng, "train") for _ in range(120)]
+    lines = [line for talk in talks for line in labelled_lines(talk)]
+    config = TrainingConfig(steps=60, other_lr=2e-3, warmup=5, decay_from=20)
+    list(train_reader(made, lines, talks, config, line_batch=32, talk_batch=12))
+    return made
+
+
+def test_the_matcher_finds_the_persona_of_held_out_talks(reader: Reader) -> None:
+    rng = np.random.default_rng(1)
+    talks = [grammar.dialogue(rng, "held-out") for _ in range(40)]
+    hits = 0
+    for i, talk in enumerate(talks):
+        others = [talks[(i + k) % 40].persona for k in range(1, 11)]
+        candidates = [p.facts for p in (talk.persona, *others) if p is not None]
+        turns = [(t.line, t.reply or "") for t in talk.turns]
+        hits += int(np.sum(reader.evidence(turns, [candidates] * len(turns)), axis=0).argmax() == 0)
+    assert hits >= 28  # chance is 3.6 of 40
+
+
+def test_the_goal_judge_tells_learnt_goals_apart(reader: Reader) -> None:
+    rng = np.random.default_rng(2)
+    lines = [(goal, grammar.question(rng, goal)) for goal in range(len(PUBLISHED_GOALS)) for _ in range(10)]
+    chances = reader.probabilities([""] * len(lines), [text for _, text in lines])
+    assert chances.shape == (110, 11) and ((chances >= 0) & (chances <= 1)).all()
+    right = np.mean([row.argmax() == goal for row, (goal, _) in zip(chances, lines, strict=True)])
+    assert right > 0.4  # chance is 0.09
+
+
+def test_evidence_does_not_depend_on_company_or_order(reader: Reader) -> None:
+    turns = [("do you have pets?", "yes, two dogs."), ("what do you do?", "i'm a nurse at the old hospital, and i love it there.")]
+    personas = [[("i have two dogs.",), ("i am a nurse.", "i have a cat.")], [("i drive a bus.",), ("i am a nurse.",), ("i am tall.",)]]
+    together = reader.evidence(turns, personas)
+    swapped = reader.evidence(turns[::-1], personas[::-1])[::-1]
+    alone = [reader.evidence([t], [p])[0] for t, p in zip(turns, personas, strict=True)]
+    for a, b, c in zip(together, swapped, alone, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+        np.testing.assert_allclose(a, c, atol=1e-4)
+
+
+def test_evidence_of_a_persona_does_not_depend_on_the_order_of_its_facts(reader: Reader) -> None:
+    turn = [("do you have pets?", "yes, two dogs.")]
+    (a,) = reader.evidence(turn, [[("i have two dogs.", "i am a nurse.")]])
+    (b,) = reader.evidence(turn, [[("i am a nurse.", "i have two dogs.")]])
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_fact_that_fits_nothing_says_nothing_for_its_persona(reader: Reader) -> None:
+    """By hand: fits far below `nothing` leave log(e^b / (1 + facts)), whatever they are."""
+    network = reader.network
+    with torch.no_grad():
+        evidence = network.evidence(torch.tensor([[-90.0, -80.0, -70.0]]), torch.tensor([0, 0, 1]), 2)
+    b = float(network.nothing.detach())
+    np.testing.assert_allclose(evidence[0].numpy(), [b - np.log(3), b - np.log(2)], atol=1e-5)
+
+
+def test_match_loss_without_knowledge_is_that_of_guessing(reader: Reader) -> None:
+    """Replies that reveal nothing leave every persona of one size alike."""
+    rng = np.random.default_rng(0)
+    talks = []
+    for _ in range(8):
+        persona = grammar.dialogue(rng, "train").persona
+        assert persona is not None
+        talks.append(Dialogue((Turn("hello.", "zzz"),), type(persona)(persona.facts[:3])))
+    with torch.no_grad():
+        reader.network.scale.data, kept = torch.tensor(0.0), reader.network.scale.data
+        loss = float(match_loss(reader, talks, rng))
+        reader.network.scale.data = kept
+    assert loss == pytest.approx(np.log(8), abs=1e-4)
+
+
+def test_labels_beyond_the_published_goals_do_not_count() -> None:
+    talk = Dialogue((Turn("nice car?", "no.", ("talk about cars.", "talk about work.")), Turn("hm.", "yes.", ()), Turn("so?", "so.")))
+    assert labelled_lines(talk) == [LabelledLine("", "nice car?", (2,)), LabelledLine("no.", "hm.", ())]
+
+
+def test_a_reader_survives_its_folder(reader: Reader, tmp_path: Path) -> None:
+    reader.save(tmp_path / "r")
+    again = Reader.load(tmp_path / "r")
+    a, b = (each.probabilities(["hi."], ["do you have pets?"]) for each in (reader, again))
+    np.testing.assert_allclose(a, b, atol=5e-3)  # weights are kept in half precision
+
+
+def test_a_damaged_reader_is_refused(reader: Reader, tmp_path: Path) -> None:
+    reader.save(tmp_path / "r")
+    weights = (tmp_path / "r" / "model.safetensors").read_bytes()
+    (tmp_path / "r" / "model.safetensors").write_bytes(weights[:100])
+    with pytest.raises(CheckpointError, match="expected a reader"):
+        Reader.load(tmp_path / "r")
+    with pytest.raises(CheckpointError, match="expected a reader"):
+        Reader.load(tmp_path / "nowhere")

@@ -1,0 +1,194 @@
+"""Training: the loss against a per-token loop, determinism, kills and resumes, bad losses, and that something is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+
+from convogym import grammar
+from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair, pair_example
+from convogym.agents.model import LanguageModel
+from convogym.agents.optimisers import orthogonalised
+from convogym.agents.training import Trainer, TrainingConfig, batches, mean_nll, padded, target_nll
+from convogym.errors import CheckpointError, InputError
+from convogym.layouts import Example, responder_examples
+
+CONFIG = TrainingConfig(steps=8, batch_tokens=600, warmup=2, decay_from=4, dropout=0.1, seed=5)
+
+
+def examples(count: int = 12, seed: int = 0) -> list[Example]:
+    rng = np.random.default_rng(seed)
+    tokenizer = tiny_model().tokenizer
+    return [e for _ in range(count) for e in responder_examples(tokenizer, grammar.dialogue(rng, "train", 4), 400)]
+
+
+def epoch(number: int) -> Sequence[Example]:
+    return examples(12, number)
+
+
+def state(model: LanguageModel) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in model.network.state_dict().values()]
+
+
+def test_masked_loss_equals_a_loop_over_single_tokens() -> None:
+    model = tiny_model()
+    some = examples(3)
+    losses = target_nll(model.network, padded(some)).detach()
+    expected = []
+    for example in some:
+        for position, learnt in enumerate(example.learnt):
+            if learnt:
+                with torch.no_grad():
+                    hidden = model.network.hidden(torch.tensor([example.ids[:position]]))[0, -1]
+                    expected.append(-torch.log_softmax(model.network.logits(hidden), -1)[example.ids[position]])
+    torch.testing.assert_close(losses, torch.stack(expected), atol=2e-4, rtol=1e-4)
+
+
+def test_batches_take_every_example_once_within_the_bound() -> None:
+    some = examples(30)
+    groups = batches(some, 600, np.random.default_rng(0))
+    assert sorted(i for group in groups for i in group) == list(range(len(some)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(len(some[i].ids) for i in group) <= 600
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    ends = []
+    for _ in range(2):
+        model = tiny_model()
+        losses = [p.loss for p in Trainer(model, epoch, CONFIG).run()]
+        ends.append((losses, state(model)))
+    assert ends[0][0] == ends[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(ends[0][1], ends[1][1], strict=True))
+
+
+@pytest.mark.parametrize("killed_after", [1, 5, 7])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path, killed_after: int) -> None:
+    whole = tiny_model()
+    list(Trainer(whole, epoch, CONFIG).run())
+    first = Trainer(tiny_model(), epoch, CONFIG, tmp_path)
+    list(first.run(until=killed_after))
+    again = tiny_model(seed=9)
+    second = Trainer(again, epoch, CONFIG, tmp_path)
+    assert second.resume() and second.step == killed_after
+    list(second.run())
+    assert all(torch.equal(a, b) for a, b in zip(state(whole), state(again), strict=True))
+
+
+def test_several_batches_a_step_give_the_gradient_of_one_large_batch() -> None:
+    """Eight examples in one batch, or in four accumulated ones: the same step, for the loss is a mean over all targets."""
+    some = examples(8)
+    ends = []
+    for config in (TrainingConfig(1, batch_tokens=10**6), TrainingConfig(1, batch_tokens=max(len(e.ids) for e in some) * 2, accumulate=4)):
+        model = tiny_model()
+        trainer = Trainer(model, lambda number: some, config)
+        (progress,) = trainer.run()
+        ends.append((progress.tokens, progress.loss, state(model)))
+    assert ends[0][0] == ends[1][0] == sum(len(e.ids) for e in some)
+    assert ends[0][1] == pytest.approx(ends[1][1], rel=1e-5)
+    for a, b in zip(ends[0][2], ends[1][2], strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+def test_resume_without_a_checkpoint_says_no(tmp_path: Path) -> None:
+    assert not Trainer(tiny_model(), epoch, CONFIG, tmp_path).resume()
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_model(), epoch, CONFIG, tmp_path)
+    list(trainer.run(until=1))
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="expected a checkpoint"):
+        Trainer(tiny_model(), epoch, CONFIG, tmp_path).resume()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    model = tiny_model()
+    trainer = Trainer(model, epoch, CONFIG, tmp_path)
+    list(trainer.run(until=2))
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    with torch.no_grad():
+        model.network.transformer.wpe.weight[:] = float("nan")
+    with pytest.raises(FloatingPointError, match="step 2"):
+        list(trainer.run())
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_no_examples_is_an_error() -> None:
+    with pytest.raises(InputError, match="nothing to train on"):
+        list(Trainer(tiny_model(), lambda number: [], CONFIG).run())
+
+
+def test_training_learns() -> None:
+    model = tiny_model()
+    some = examples(20)
+    before = mean_nll(model.network, some)
+    list(Trainer(model, lambda number: some, TrainingConfig(steps=60, batch_tokens=1500, warmup=5, seed=1)).run())
+    assert mean_nll(model.network, some) < 0.6 * before
+
+
+def test_rates_rise_hold_and_fall() -> None:
+    config = TrainingConfig(steps=10, warmup=2, decay_from=5)
+    assert [config.rate(step) for step in range(10)] == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_an_orthogonalised_matrix_has_singular_values_near_one() -> None:
+    matrix = torch.randn(48, 20, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalised(matrix))
+    assert 0.6 < float(values.min()) and float(values.max()) < 1.3
+
+
+def test_a_pair_learns_its_target_only() -> None:
+    model = tiny_model()
+    t = model.tokenizer
+    pair = Pair((), ("hi.", "hello."), (None, "ask about pets."), "do you have a dog?")
+    example = pair_example(model, pair)
+    learnt = [i for i, target in zip(example.ids, example.learnt, strict=True) if target]
+    assert learnt == [*t.encode("do you have a dog?"), t.eos] and example.is_steered
+
+
+def test_finetuning_learns_the_pairs_and_keeps_the_best_weights() -> None:
+    """The measure of following is the likelihood of the pairs' targets, which the run must raise."""
+    model = tiny_model()
+    rng = np.random.default_rng(0)
+    pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?"), Pair((), (), ("talk about work.",), "what is your job?")]
+    dialogues = [grammar.dialogue(rng, "train", 3) for _ in range(12)]
+    targets = [pair_example(model, pair) for pair in pairs]
+    finetuner = Finetuner(
+        model,
+        pairs,
+        dialogues[:8],
+        dialogues[8:],
+        lambda candidate: float(np.exp(-mean_nll(candidate.network, targets))),
+        FinetuneConfig(steps=30, lr=3e-3, pairs=2, rehearsal=2, evaluate_every=10, tolerance=0.5),
+    )
+    seen = list(finetuner.run())
+    result = finetuner.result
+    assert result is not None and result.best_step > 0
+    assert result.following_after > 2 * result.following_before
+    assert not result.got_worse(0.5)
+    assert float(np.exp(-mean_nll(model.network, targets))) == pytest.approx(result.following_after, rel=1e-4)
+    assert seen[-1].ctrl_loss < seen[0].ctrl_loss and seen[-1].persona_loss < seen[0].persona_loss
+
+
+def test_a_run_that_helps_nothing_leaves_the_model_as_it_was() -> None:
+    model = tiny_model()
+    before = state(model)
+    rng = np.random.default_rng(0)
+    dialogues = [grammar.dialogue(rng, "train", 2) for _ in range(4)]
+    pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?")]
+    finetuner = Finetuner(model, pairs, dialogues, dialogues, lambda candidate: 0.5, FinetuneConfig(steps=3, pairs=1, rehearsal=1))
+    list(finetuner.run())
+    assert finetuner.result is not None and finetuner.result.best_step == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, state(model), strict=True))
+
+
+def test_nothing_to_learn_from_is_an_error() -> None:
+    with pytest.raises(InputError, match="nothing to learn from"):
+        Finetuner(tiny_model(), [], [], [], lambda candidate: 0.0, FinetuneConfig())
