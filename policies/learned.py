@@ -722,8 +722,8 @@ def train(
     settings = {**HYPERPARAMETERS[algorithm], **(hyperparameters or {})}
     spec = PolicySpec(
         algorithm,
-        int(observations.shape[0]),
-        int(actions.n),
+        int(cast(gym.spaces.Box, observations).shape[0]),
+        int(cast(gym.spaces.Discrete, actions).n),
         None if goals is None else tuple(goals),
         training={"seed": seed, "total_steps": total_steps, "num_envs": vec_env.num_envs, "hyperparameters": settings}
         | ({} if environment is None else {"environment": dict(environment)}),
