@@ -43,7 +43,7 @@ def benchmark(
     fall on one number alone and nothing is found in a cache. Goals are uniformly random.
 
     Args:
-        make_env: makes an environment of so many dialogues, whose episodes last at least `turns` turns.
+        make_env: makes an environment of so many dialogues, with NextStep autoreset and episodes of at least `turns` turns.
         layout: of the model, under which the figures are given.
         sizes: the numbers of dialogues.
         turns: timed turns of each dialogue and repetition.

@@ -6,6 +6,8 @@ of input, Ctrl-C) loses nothing but the turn in progress.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -72,42 +74,33 @@ def read_persona(path: Path) -> Persona:
         raise InputError(f"{path}: {error}") from error
 
 
-def reader_of(stream: IO[str], show: Callable[[str], None]) -> Read:
+def reader_of(stream: IO[str], prompts: IO[str]) -> Read:
     """Reads what a person types.
 
     Args:
-        stream: where they type. On a terminal the line can be edited.
-        show: writes a prompt, without a line break; not called when nobody sits there (a pipe).
+        stream: where they type.
+        prompts: where they are asked; only if somebody sits there, not in a pipe.
     """
     is_terminal = stream.isatty()
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")  # bytes that are no text
-    if is_terminal:
-        try:
+    if is_terminal and (stream, prompts) == (sys.stdin, sys.stdout):
+        with contextlib.suppress(ImportError):
             import readline  # noqa: F401  # gives `input` its editing keys
-        except ImportError:
-            pass
+        return input
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # bytes that are no text
 
     def read(prompt: str) -> str:
-        if is_terminal and stream is sys.stdin and show is show_prompt:
-            return input(prompt)
         if is_terminal:
-            show(prompt)
-        line = stream.readline(_LONGEST_LINE)
-        rest = line
-        while rest and not rest.endswith("\n"):
-            rest = stream.readline(_LONGEST_LINE)
+            prompts.write(prompt)
+            prompts.flush()
+        line = part = stream.readline(_LONGEST_LINE)
         if not line:
             raise EOFError
+        while part and not part.endswith("\n"):
+            part = stream.readline(_LONGEST_LINE)
         return line.rstrip("\r\n")
 
     return read
-
-
-def show_prompt(prompt: str) -> None:
-    """Writes a prompt to standard output."""
-    sys.stdout.write(prompt)
-    sys.stdout.flush()
 
 
 def talk(

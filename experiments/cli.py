@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.experiments.console import Console, Program, check_out, stoppable
+from convogym.experiments.console import Console, Program, check_out, printable, stoppable
 
 if TYPE_CHECKING:
     from convogym.agents.model import LanguageModel
@@ -107,17 +107,12 @@ def chat(
     sampling = Sampling(top_k, top_p, temperature, max_tokens)
     loaded = _load(model)
 
-    def show(prompt: str) -> None:
-        stream = sys.stderr if json else sys.stdout
-        stream.write(prompt)
-        stream.flush()
-
-    read = chatting.reader_of(sys.stdin, show if json else chatting.show_prompt)
+    read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     with _opened(store) as opened:
         if mode == "talk":
             drawn = load_personas("train")
             persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
-            console.say("persona: " + " ".join(persona.facts))
+            console.say("persona: " + " ".join(map(printable, persona.facts)))
             told = chatting.talk(loaded.responder(sampling), persona, read, console.say, turns=turns, seed=seed, store=opened)
         else:
             import gymnasium as gym
@@ -404,7 +399,7 @@ def benchmark(
     loaded = _load(model)
     with console.bar(benchmarking.planned_turns(sizes, turns, repeats), "measuring", "turn") as bar:
         found = benchmarking.benchmark(
-            lambda number: make_env(loaded, number, reward=reward, num_turns=turns, autoreset_mode="SameStep"),
+            lambda number: make_env(loaded, number, reward=reward, num_turns=turns),
             loaded.layout,
             sizes=sizes,
             turns=turns,

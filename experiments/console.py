@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 USAGE, INTERRUPTED = 2, 130  # exit codes
 QUIET_SECONDS = 2.0  # what is done sooner needs no progress bar
 
-Tick = Callable[[int], None]
+Tick = Callable[[int], object]
 """Called with how much was done since the last call."""
 
 

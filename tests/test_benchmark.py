@@ -16,7 +16,7 @@ def run(**options: Any) -> tuple[dict[str, Any], list[int], EchoSpeaker]:
     ticks: list[int] = []
 
     def make(number: int) -> PersonaChatVectorEnv:
-        return PersonaChatVectorEnv(number, **env_kwargs(responder=speaker))
+        return PersonaChatVectorEnv(number, autoreset_mode="NextStep", **env_kwargs(responder=speaker, num_turns=3))
 
     found = benchmark(make, "inline", sizes=(1, 5), turns=3, tick=ticks.append, **options)
     return found, ticks, speaker
