@@ -1,8 +1,9 @@
-"""Advances many dialogues at once, keeping for each what the network computed of it. Knows ids and caches; knows nothing of text.
+"""Advances many dialogues at once, keeping for each what was computed of it. Knows ids and caches; knows nothing of text.
 
-A dialogue lives in a *slot*. `generate` is given the whole context of each slot; whatever part of it the cache already holds, from its
-beginning, is not computed again. In the `inline` layout that is all but the newest tokens; in `personagpt` it is what stands before the
-first change. Rows that finish leave the batch: the cache keeps the speaking rows in front, and a finished one changes places with the last.
+A dialogue lives in a *slot*. `generate` is given the whole context of each slot; whatever part of it the cache already holds,
+from its beginning, is not computed again. In the `inline` layout that is all but the newest tokens; in `personagpt` it is
+what stands before the first change. Rows that finish leave the batch: the cache keeps the speaking rows in front, and a
+finished one changes places with the last.
 
 Letters: B speaking rows, T new tokens, C hidden size, V vocabulary.
 """

@@ -1,9 +1,10 @@
-"""Fine-tunes a language model on what was collected: goal-conditioned lines (ctrl_loss) with rehearsal of talks (persona_loss).
+"""Fine-tunes a language model on what was collected: goal-conditioned lines (ctrl_loss), rehearsed talks (persona_loss).
 
 Knows pairs and dialogues; knows nothing of the store they come from.
 
-As PersonaGPT's second stage does (`train.py:train_loop`), every step adds the loss on goal-conditioned pairs, *ctrl_loss*, and the loss on
-persona dialogues, *persona_loss*, so that the old is not forgotten. The original logs each under the other's name; here they are right.
+As PersonaGPT's second stage does (`train.py:train_loop`), every step adds the loss on goal-conditioned pairs, *ctrl_loss*,
+and the loss on persona dialogues, *persona_loss*, so that the old is not forgotten. The original logs each under the other's
+name; here they are right.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ class Finetuner:
         for i in rng.integers(len(self._rehearsal), size=self.config.rehearsal):
             dialogue = self._rehearsal[int(i)]
             examples += responder_examples(model.tokenizer, dialogue, limit)
-            lines = line_examples(model.layout, model.tokenizer, dialogue, limit, lambda goals: goals[int(rng.integers(len(goals)))])
+            lines = line_examples(
+                model.layout, model.tokenizer, dialogue, limit, lambda goals: goals[int(rng.integers(len(goals)))]
+            )
             examples += lines if model.layout == "inline" else [lines[int(rng.integers(len(lines)))]]
         return examples
 

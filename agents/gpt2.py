@@ -1,8 +1,8 @@
 """The GPT-2 network, in one batched pass or token by token against a cache. Knows tensors; knows nothing of text or sampling.
 
-Parameter names and arithmetic are those of the published checkpoints (`GPT2LMHeadModel`), so weights go in and out unchanged. It is
-written here, not taken from `transformers`, because that import alone takes five seconds, and because ragged batches of long-lived
-dialogues need a cache that rows enter and leave.
+Parameter names and arithmetic are those of the published checkpoints (`GPT2LMHeadModel`), so weights go in and out unchanged.
+It is written here, not taken from `transformers`, because that import alone takes five seconds, and because ragged batches of
+long-lived dialogues need a cache that rows enter and leave.
 
 Letters: B rows, T new tokens, L cached tokens, C hidden size, H heads, D = C / H, V vocabulary.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody reads
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convogym.errors import CheckpointError
@@ -133,7 +133,7 @@ class GPT2(nn.Module):
         self.transformer = Transformer(shape)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """GPT-2's initialisation: N(0, 0.02), residual projections scaled by 1 / sqrt(2 n_layer) (Radford et al. 2019, 2.3)."""
+        """GPT-2's initialisation: N(0, 0.02), residual maps scaled by 1 / sqrt(2 n_layer) (Radford et al. 2019, 2.3)."""
         residual = 0.02 / (2 * self.shape.n_layer) ** 0.5
         with torch.no_grad():
             for name, parameter in self.named_parameters():
@@ -176,8 +176,8 @@ class GPT2(nn.Module):
         Args:
             ids: (B, T) int64 new tokens, padded at the right.
             start: (B,) int64, how many tokens of each row are cached already.
-            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j. The last entry
-                takes what padding would write and is never read.
+            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j. The last
+                entry takes what padding would write and is never read.
             values: likewise.
 
         Returns:

@@ -20,8 +20,8 @@ def load(name: str | Path = "persona-mini", device: str = "cpu") -> LanguageMode
     """Loads a GPT-2-family model.
 
     Args:
-        name: a shipped model ("persona-mini"), a folder in the hub's format, or a hub id ("af1tang/personaGPT"; needs the network
-            once, then comes from the hub's cache).
+        name: a shipped model ("persona-mini"), a folder in the hub's format, or a hub id ("af1tang/personaGPT"; needs the
+            network once, then comes from the hub's cache).
         device: where the weights go, e.g. "cpu" or "cuda".
 
     Raises:
@@ -50,6 +50,7 @@ def _downloaded(repo: str) -> Path:
             folder = Path(snapshot_download(repo, allow_patterns=[*patterns, "pytorch_model.bin"]))
     except Exception as error:  # the hub client raises its own, the HTTP client's and OS errors
         raise CheckpointError(
-            f"{repo}: neither a folder here nor to be had from the hub ({type(error).__name__}); check the spelling and the network."
+            f"{repo}: neither a folder here nor to be had from the hub ({type(error).__name__}); "
+            "check the spelling and the network."
         ) from error
     return folder

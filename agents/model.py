@@ -1,4 +1,4 @@
-"""A language model as one thing: network, tokenizer, layout, and the folder they live in. Knows files; knows nothing of dialogues."""
+"""A language model as one thing: network, tokenizer, layout, and their folder. Knows files; knows nothing of dialogues."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ class LanguageModel:
     def load(folder: Path, name: str | None = None, device: str = "cpu") -> LanguageModel:
         """Reads a folder in the hub's format (`config.json`, `model.safetensors` or `pytorch_model.bin`, tokenizer files).
 
-        Control tokens that the vocabulary lacks are added and the embedding grows by as many rows, each the mean of the old rows plus
-        N(0, 0.02) noise from a fixed seed. A folder that this project did not write is read as layout `personagpt`, case kept.
+        Control tokens that the vocabulary lacks are added and the embedding grows by as many rows, each the mean of the old
+        rows plus N(0, 0.02) noise from a fixed seed. A folder that this project did not write is read as layout `personagpt`,
+        case kept.
 
         Raises:
             CheckpointError: the folder is missing, damaged, or not of the GPT-2 family.
@@ -63,14 +64,20 @@ class LanguageModel:
         config = _read_config(folder)
         ours = config.get("convogym", {"layout": "personagpt", "lower": False, "format": FORMAT})
         if ours.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}: written in format {ours.get('format')!r}, this version reads {FORMAT}; upgrade convogym.")
+            raise CheckpointError(
+                f"{folder}: written in format {ours.get('format')!r}, this version reads {FORMAT}; upgrade convogym."
+            )
         try:
             shape = GPT2Shape(**{key: config[key] for key in _SHAPE_FIELDS if key in config})
         except TypeError as error:
-            raise CheckpointError(f"{folder}/config.json: expected GPT-2's sizes ({', '.join(_SHAPE_FIELDS[:5])}), {error}.") from error
+            raise CheckpointError(
+                f"{folder}/config.json: expected GPT-2's sizes ({', '.join(_SHAPE_FIELDS[:5])}), {error}."
+            ) from error
         tokenizer = BPETokenizer.load(folder, lower=bool(ours["lower"]))
         if config.get("eos_token_id", tokenizer.eos) != tokenizer.eos:
-            raise CheckpointError(f"{folder}: config.json says eos is {config['eos_token_id']}, the tokenizer says {tokenizer.eos}.")
+            raise CheckpointError(
+                f"{folder}: config.json says eos is {config['eos_token_id']}, the tokenizer says {tokenizer.eos}."
+            )
         weights = _read_weights(folder)
         embedding = weights["transformer.wte.weight"]
         if len(tokenizer) > embedding.size(0):
@@ -81,7 +88,9 @@ class LanguageModel:
         try:
             network.load_state_dict(weights, strict=True)
         except RuntimeError as error:
-            raise CheckpointError(f"{folder}: its tensors are not those of a GPT-2 of the sizes in config.json: {error}") from error
+            raise CheckpointError(
+                f"{folder}: its tensors are not those of a GPT-2 of the sizes in config.json: {error}"
+            ) from error
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
             raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
         network.to(device)

@@ -1,4 +1,4 @@
-"""Optimisers for small GPT-2s: Muon for the layers' matrices, AdamW for the rest. Knows parameters; knows nothing of losses."""
+"""Optimisers for small GPT-2s: Muon for the layers' matrices, AdamW for the rest. Knows nothing of losses."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ def orthogonalised(gradient: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalised (Jordan et al. 2024), in float32.
 
-    `torch.optim.Muon` does the same in bfloat16, which processors without bfloat16 arithmetic emulate: sixty times slower here.
+    `torch.optim.Muon` does the same in bfloat16, which processors without bfloat16 arithmetic emulate: sixty times slower
+    here.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
         """Takes matrices only.
 
         Args:

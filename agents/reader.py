@@ -1,8 +1,8 @@
 """The two judges in one small network: which goals a line carries out, and which persona a reply speaks for.
 
-It reads and never speaks: a few GPT-2 layers with a goal head on top and a matching head beside it. The *goal judge* is trained on
-labels that people or the grammar gave, never on those a lexicon guessed; the *matcher* only on which persona a talk belongs to. It knows
-nothing of environments.
+It reads and never speaks: a few GPT-2 layers with a goal head on top and a matching head beside it. The *goal judge* is
+trained on labels that people or the grammar gave, never on those a lexicon guessed; the *matcher* only on which persona a
+talk belongs to. It knows nothing of environments.
 
 Letters: N texts or turns, T tokens, C hidden size, D matching vector, G goals, L facts.
 """
@@ -70,7 +70,8 @@ class ReaderNetwork(nn.Module):
 
         Args:
             ids: (N, T) int64, padded at the right.
-            judged: (N, T) bool, the tokens of the text itself (not of the one before it), its eos included; at least one a row.
+            judged: (N, T) bool, the tokens of the text itself (not of the one before it), its eos included; at least one a
+                row.
         """
         hidden = self.body.hidden(ids)  # (N, T, C)
         share = judged / judged.sum(1, keepdim=True)  # (N, T)
@@ -91,8 +92,9 @@ class ReaderNetwork(nn.Module):
     def fit(self, replies: Reading, facts: Reading) -> Tensor:
         """How well each of N replies goes with each of L facts, (N, L).
 
-        Every token of the fact looks for its nearest in the reply; the cosines are summed by the fact's token weights (late interaction,
-        Khattab & Zaharia 2020, "ColBERT"). P2 Bot's receiver has the same matrix of reply by fact, of sentence vectors (`agents/receiver`).
+        Every token of the fact looks for its nearest in the reply; the cosines are summed by the fact's token weights (late
+        interaction, Khattab & Zaharia 2020, "ColBERT"). P2 Bot's receiver has the same matrix of reply by fact, of sentence
+        vectors (`agents/receiver`).
         """
         alike = torch.einsum("nid,ljd->nlij", replies.vectors, facts.vectors)  # (N, L, Ti, Tj)
         best = alike.masked_fill(~replies.inside[:, None, :, None], -1.0).amax(2)  # (N, L, Tj)
@@ -101,8 +103,8 @@ class ReaderNetwork(nn.Module):
     def evidence(self, fit: Tensor, owner: Tensor, personas: int) -> Tensor:
         """Log-likelihood of each turn's reply under each persona, up to a constant per turn.
 
-        A reply speaks of one of the persona's facts, or of nothing: `log((e^b + sum_l e^fit[l]) / (1 + L))`. A reply that fits no fact
-        gives every persona the same.
+        A reply speaks of one of the persona's facts, or of nothing: `log((e^b + sum_l e^fit[l]) / (1 + L))`. A reply that
+        fits no fact gives every persona the same.
 
         Args:
             fit: (N, L) from `fit`.
@@ -137,9 +139,13 @@ class Reader:
         try:
             config = json.loads((folder / "config.json").read_text("utf-8"))
             if config.get("convogym_reader") != FORMAT:
-                raise CheckpointError(f"{folder}: expected a reader of format {FORMAT}, got {config.get('convogym_reader')!r}.")
+                raise CheckpointError(
+                    f"{folder}: expected a reader of format {FORMAT}, got {config.get('convogym_reader')!r}."
+                )
             network = ReaderNetwork(GPT2Shape(**config["shape"]))
-            network.load_state_dict({name: t.float() for name, t in load_file(folder / "model.safetensors").items()}, strict=True)
+            network.load_state_dict(
+                {name: t.float() for name, t in load_file(folder / "model.safetensors").items()}, strict=True
+            )
         except CheckpointError:
             raise
         except Exception as error:  # json, safetensors and torch each raise their own for damaged files

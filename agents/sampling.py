@@ -36,8 +36,9 @@ class Sampling:
 def pick(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     """The token of every row: top-k, then nucleus, then the inverse of the cumulative distribution at the row's number.
 
-    Filters as PersonaGPT's `top_k_top_p_filtering` does: the nucleus is taken of the renormalised top k, and the first token over
-    the threshold is kept. Likelier tokens come first in the cumulative sum, so a row's token depends on its logits and number alone.
+    Filters as PersonaGPT's `top_k_top_p_filtering` does: the nucleus is taken of the renormalised top k, and the first token
+    over the threshold is kept. Likelier tokens come first in the cumulative sum, so a row's token depends on its logits and
+    number alone.
 
     Args:
         logits: (B, V).

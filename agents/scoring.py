@@ -78,7 +78,9 @@ def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick =
             nll[i] += float(losses.double().sum())
             tokens[i] += losses.numel()
         if tokens[i] != expected:
-            raise InputError(f"dialogue {i + 1} has a turn longer than the {model.network.shape.n_positions} tokens this model reads.")
+            raise InputError(
+                f"dialogue {i + 1} has a turn longer than the {model.network.shape.n_positions} tokens this model reads."
+            )
         words[i] = sum(len(reply.split()) + 1 for reply in replies)
         tick(1)
     return Likelihood(nll, tokens, words)
@@ -129,7 +131,8 @@ def candidate_scores(
 ) -> npt.NDArray[np.float64]:
     """How much better each candidate fits the talk than it is likely anyway: log p(reply | persona, history) - log p(reply).
 
-    The mutual-information score of Li et al. 2016 ("A Diversity-Promoting Objective Function", eq. 9 with lambda = 1): without the second
+    The mutual-information score of Li et al. 2016 ("A Diversity-Promoting Objective Function", eq. 9, lambda = 1): without the
+    second
     term the shortest and dullest reply wins.
 
     Args:
@@ -153,7 +156,7 @@ def candidate_scores(
 
 @torch.inference_mode()
 def unconditional_log_prob(model: LanguageModel, text: str) -> float:
-    """log p(text) as the first thing a responder without a persona says."""
+    """Log p(text) as the first thing a responder without a persona says."""
     context = header(model.tokenizer, P2, ())
     return float(_continuation_log_probs(model, context, [text])[0])
 

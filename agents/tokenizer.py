@@ -1,4 +1,4 @@
-"""Text to token ids and back, with the control tokens out of the text's reach. Knows vocabularies; knows nothing of layouts or models."""
+"""Text to token ids and back, control tokens out of the text's reach. Knows vocabularies; knows nothing of layouts."""
 
 from __future__ import annotations
 

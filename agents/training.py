@@ -1,7 +1,7 @@
 """Trains a language model on examples: batches, loss, schedule, checkpoints. Knows ids and masks; knows nothing of corpora.
 
-Everything is a function of the seed: the batches of epoch e depend on (seed, e) alone, dropout on (seed, step). A run that is killed
-goes on from its last checkpoint and ends with the very weights of a run that was not.
+Everything is a function of the seed: the batches of epoch e depend on (seed, e) alone, dropout on (seed, step). A run that is
+killed goes on from its last checkpoint and ends with the very weights of a run that was not.
 
 Letters: B rows, T tokens, M targets, V vocabulary.
 """
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody reads
+import torch.nn.functional as F
 from torch import Tensor
 
 from convogym.agents.gpt2 import GPT2
@@ -28,7 +28,6 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import OptimiserPair
 from convogym.errors import CheckpointError, InputError
 from convogym.layouts import Example
-
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -291,8 +290,8 @@ def write_log(path: Path, record: dict[str, Any]) -> None:
 def keep_memory() -> None:
     """Tells glibc's allocator to keep freed memory for itself; does nothing elsewhere.
 
-    A training step frees and takes the same few hundred megabytes again. Given back to the system each time, they must be cleared page by
-    page, which took more than half of a step on two virtual cores.
+    A training step frees and takes the same few hundred megabytes again. Given back to the system each time, they must be
+    cleared page by page, which took more than half of a step on two virtual cores.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")

@@ -1,12 +1,12 @@
-"""Turns a dialogue into token ids and says which of them are learnt. Knows both prompt layouts; knows nothing of models or sampling.
+"""Turns a dialogue into token ids and says which of them are learnt. Knows both prompt layouts; knows nothing of models.
 
 - `personagpt`: goal and persona in front (`<|act|>ask about pets.<|p1|><|sep|><|start|>` + history). For `af1tang/personaGPT`
   and models trained like it (`interact.py` and the model card of PersonaGPT).
 - `inline`: the same header without the goal, once; the goal in place, right before the line it steers
   (`... reply<eos><|act|>ask about pets.<|sep|>line<eos>`). Nothing already said is ever encoded again.
 
-In both, the responder reads `<|p2|>fact<eos>fact<eos><|sep|><|start|>` and then everything said, each utterance ended by one eos.
-Facts, goals and utterances are encoded as plain text: nothing a person types can become a control token.
+In both, the responder reads `<|p2|>fact<eos>fact<eos><|sep|><|start|>` and then everything said, each utterance ended by one
+eos. Facts, goals and utterances are encoded as plain text: nothing a person types can become a control token.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def prompt(
         history: everything said, speaker 1 first. Even length: speaker 1 speaks next; odd: speaker 2.
         goals: the goal of every line so far and of the line to come (`len(history) // 2 + 1` of them) when speaker 1 speaks;
             ignored when speaker 2 does.
-        room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped, `DROP_BLOCK` at a time; the
-            header always stays.
+        room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped, `DROP_BLOCK` at a
+            time; the header always stays.
 
     Raises:
         InputError: the number of goals is wrong, or header and last utterance alone do not fit.
@@ -160,7 +160,7 @@ class _Writer:
 
 
 def _windows(costs: Sequence[int], room: int) -> list[tuple[int, int]]:
-    """Cuts turns of the given costs into consecutive windows of at most `room` tokens; a turn that does not fit alone is left out."""
+    """Cuts turns into consecutive windows that cost at most `room` tokens; a turn that does not fit alone is left out."""
     windows: list[tuple[int, int]] = []
     start, used = 0, 0
     for i, cost in enumerate(costs):

@@ -83,7 +83,9 @@ class GoalJudge(Protocol):
 class PersonaMatcher(Protocol):
     """Says which persona a reply speaks for."""
 
-    def evidence(self, turns: Sequence[tuple[str, str]], personas: Sequence[Sequence[Sequence[str]]]) -> list[npt.NDArray[np.float64]]:
+    def evidence(
+        self, turns: Sequence[tuple[str, str]], personas: Sequence[Sequence[Sequence[str]]]
+    ) -> list[npt.NDArray[np.float64]]:
         """Log-likelihood of one turn's reply under each candidate persona, up to a constant per turn.
 
         Args:
@@ -91,6 +93,6 @@ class PersonaMatcher(Protocol):
             personas: for each pair, its candidate personas, each a sequence of facts.
 
         Returns:
-            For each pair an array of shape (number of its candidates,). Summed over the turns of a talk and put through a softmax,
-            it gives the posterior over the candidates.
+            For each pair an array of shape (number of its candidates,). Summed over the turns of a talk and put through a
+            softmax, it gives the posterior over the candidates.
         """

@@ -1,7 +1,7 @@
 """One spelling for text from many sources: lower case, plain quotes, no space before punctuation. Knows nothing of tokens.
 
-Corpora differ in casing, in spaces around punctuation and in how they write contractions. Models of this project read and write
-the one form made here.
+Corpora differ in casing, in spaces around punctuation and in how they write contractions. Models of this project read and
+write the one form made here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"})
+_QUOTES = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"}
+)
 _SPACE = re.compile(r"\s+")
 _BEFORE_PUNCTUATION = re.compile(r" +([.,!?;:)\]%]|\.\.\.)")
 _AFTER_OPENING = re.compile(r"([(\[$]) +")
@@ -17,27 +19,31 @@ _SPLIT_CONTRACTION = re.compile(r"\b(\w+) (n't|'(?:s|m|re|ve|ll|d))\b")
 _REPEATED_PUNCTUATION = re.compile(r"([.!?])(?: ?\1){3,}")
 
 # Persona-Chat releases differ in this alone: some spell contractions out. Only forms with one reading are listed.
-_CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"\b{long}\b(?! *[.?!,]|$)"), short)
-    for long, short in (
-        ("i am", "i'm"),
-        ("i have(?= (?:been|got|never|always|had))", "i've"),
-        ("i will", "i'll"),
-        ("i would", "i'd"),
-        ("you are", "you're"),
-        ("we are", "we're"),
-        ("they are", "they're"),
-        ("it is", "it's"),
-        ("that is", "that's"),
-        ("what is", "what's"),
-        ("he is", "he's"),
-        ("she is", "she's"),
-        ("there is", "there's"),
+_CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    tuple(
+        (re.compile(rf"\b{long}\b(?! *[.?!,]|$)"), short)
+        for long, short in (
+            ("i am", "i'm"),
+            ("i have(?= (?:been|got|never|always|had))", "i've"),
+            ("i will", "i'll"),
+            ("i would", "i'd"),
+            ("you are", "you're"),
+            ("we are", "we're"),
+            ("they are", "they're"),
+            ("it is", "it's"),
+            ("that is", "that's"),
+            ("what is", "what's"),
+            ("he is", "he's"),
+            ("she is", "she's"),
+            ("there is", "there's"),
+        )
     )
-) + tuple(
-    (re.compile(rf"\b{verb} not\b"), f"{verb}n't")
-    for verb in ("do", "does", "did", "is", "are", "was", "were", "have", "has", "had", "would", "could", "should")
-) + ((re.compile(r"\b(?:can not|cannot)\b"), "can't"), (re.compile(r"\bwill not\b"), "won't"))
+    + tuple(
+        (re.compile(rf"\b{verb} not\b"), f"{verb}n't")
+        for verb in ("do", "does", "did", "is", "are", "was", "were", "have", "has", "had", "would", "could", "should")
+    )
+    + ((re.compile(r"\b(?:can not|cannot)\b"), "can't"), (re.compile(r"\bwill not\b"), "won't"))
+)
 
 
 def normalise(text: str) -> str:

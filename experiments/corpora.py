@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from convogym import grammar, steered_talk, weak_labels
-from convogym.dialogue import Dialogue, Persona, Turn
+from convogym.dialogue import Dialogue, Persona
 from convogym.errors import InputError
 from convogym.layouts import Example, Tokenizer, line_examples, plain_examples, responder_examples
 from convogym.readers import read_dialogues
@@ -37,7 +37,9 @@ def spelled(dialogue: Dialogue, *, contracted: bool = False) -> Dialogue:
         return None if old is None else Persona(tuple(fix(fact) for fact in old.facts))
 
     turns = tuple(
-        dataclasses.replace(t, line=fix(t.line) or "...", reply=None if t.reply is None else fix(t.reply) or "...", candidates=None)
+        dataclasses.replace(
+            t, line=fix(t.line) or "...", reply=None if t.reply is None else fix(t.reply) or "...", candidates=None
+        )
         for t in dialogue.turns
     )
     return Dialogue(turns, persona(dialogue.persona), persona(dialogue.partner_persona), dialogue.source)
@@ -197,7 +199,6 @@ def watch_examples(
 ) -> dict[str, list[Example]]:
     """Replies of dialogues never trained on, by corpus: what the loss is watched on."""
     return {
-        name: [e for d in dialogues[:limit] for e in responder_examples(tokenizer, d, max_tokens)] for name, dialogues in corpora.items()
+        name: [e for d in dialogues[:limit] for e in responder_examples(tokenizer, d, max_tokens)]
+        for name, dialogues in corpora.items()
     }
-
-

@@ -84,14 +84,19 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
     with _step("2/5 compare it with random and cycling goals", 3 * config.evaluation_episodes, "episode", progress) as bar:
         compared = evaluate_policies(policies, held_out, config.evaluation_episodes, seed=seed, tick=bar.update)
 
-    with _step("3/5 record episodes", config.collected_episodes, "episode", progress) as bar, EpisodeStore(out / "episodes.db") as store:
+    with (
+        _step("3/5 record episodes", config.collected_episodes, "episode", progress) as bar,
+        EpisodeStore(out / "episodes.db") as store,
+    ):
         half = config.collected_episodes // 2
         env = make_env(model, 64)
         for policy in (learned, policies[0]):
             collect(env, policy, store, half, seed=seed, resume=True, tick=bar.update)
 
     with _step("4/5 fine-tune on the lines that followed their goals", 1, "run", progress) as bar:
-        tuned = finetune(out / "episodes.db", MODEL, out / "model", config.tuning_steps, LEARNING_RATE, TOLERANCE, seed, None, progress)
+        tuned = finetune(
+            out / "episodes.db", MODEL, out / "model", config.tuning_steps, LEARNING_RATE, TOLERANCE, seed, None, progress
+        )
         bar.update(1)
 
     with _step("5/5 measure goal following before and after", 2, "model", progress) as bar:
@@ -100,7 +105,8 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
         after = evaluate_goals(str(out / "model"), None, config.goal_contexts, seed + 1)
         bar.update(1)
         transcripts = {
-            name: _transcript(load(path), seed) for name, path in (("before fine-tuning", MODEL), ("after fine-tuning", str(out / "model")))
+            name: _transcript(load(path), seed)
+            for name, path in (("before fine-tuning", MODEL), ("after fine-tuning", str(out / "model")))
         }
     result = {
         "policies": {

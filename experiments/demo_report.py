@@ -1,4 +1,4 @@
-"""Writes the demo's HTML page: tables, plots and transcripts in one file that needs nothing else. Knows nothing of how they came about."""
+"""Writes the demo's HTML page: tables, plots and transcripts in one file. Knows nothing of how they came about."""
 
 from __future__ import annotations
 
@@ -50,33 +50,48 @@ def write_report(
         for d in result["differences"]
     )
     talks = "".join(
-        f"<div><h3>{html.escape(name)}</h3><pre>{html.escape(text)}</pre></div>" for name, text in result["transcripts"].items()
+        f"<div><h3>{html.escape(name)}</h3><pre>{html.escape(text)}</pre></div>"
+        for name, text in result["transcripts"].items()
     )
     following = result["goal_following"]
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>convogym demo</title><style>{_STYLE}</style></head>
+    around = {when: "{:.1%} .. {:.1%}".format(*following[f"{when}_interval"]) for when in ("before", "after")}
+    plots = {
+        name: _plot(draw, height)
+        for name, draw, height in (
+            ("returns", lambda axes: _draw_returns(axes, result), 3.2),
+            ("turns", lambda axes: _draw_turns(axes, compared), 3.2),
+            ("curve", lambda axes: _draw_curve(axes, trained), 3.2),
+            ("goals", lambda axes: _draw_goals(axes, before, after), 7.0),
+            ("losses", lambda axes: _draw_losses(axes, tuned), 3.2),
+        )
+    }
+    page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>convogym demo</title><style>{_STYLE}</style></head>
 <body><h1>convogym demo</h1>
-<p>A {html.escape(str(trained.get("algorithm", "learned")))} policy was trained on {result["trained_turns"]} turns (seed {result["seed"]}),
-then each policy talked to the same {compared["n"]} held-out personas. The return is how many nats of log-probability the talk added to the
-true persona among it and 20 others. Intervals: 95 %, bootstrap. Machine: {html.escape(str(machine()))}. {result["seconds"]} s in all.</p>
+<p>A {html.escape(str(trained.get("algorithm", "learned")))} policy was trained on {result["trained_turns"]} turns
+(seed {result["seed"]}), then each policy talked to the same {compared["n"]} held-out personas. The return is how many nats of
+log-probability the talk added to the true persona among it and 20 others. Intervals: 95 %, bootstrap.
+Machine: {html.escape(str(machine()))}. {result["seconds"]} s in all.</p>
 <h2>Who steers best?</h2>
-<table><tr><th>policy</th><th>mean return</th><th>95 % interval</th><th>different goals a talk</th></tr>{rows}</table><ul>{gaps}</ul>
-<img alt="mean return of each policy, with intervals" src="{_plot(lambda axes: _draw_returns(axes, result))}">
-<img alt="mean reward at each turn, by policy" src="{_plot(lambda axes: _draw_turns(axes, compared))}">
-<img alt="mean return while the policy learnt" src="{_plot(lambda axes: _draw_curve(axes, trained))}">
+<table><tr><th>policy</th><th>mean return</th><th>95 % interval</th><th>different goals a talk</th></tr>{rows}</table>
+<ul>{gaps}</ul>
+<img alt="mean return of each policy, with intervals" src="{plots["returns"]}">
+<img alt="mean reward at each turn, by policy" src="{plots["turns"]}">
+<img alt="mean return while the policy learnt" src="{plots["curve"]}">
 <h2>Does the model follow its goals?</h2>
-<p>{following["before"]:.1%} of {following["n"]} lines before fine-tuning, {following["after"]:.1%} after
-(intervals {following["before_interval"][0]:.1%} .. {following["before_interval"][1]:.1%} and {following["after_interval"][0]:.1%} ..
-{following["after_interval"][1]:.1%}), as judged by {html.escape(str(before["judge"]))}. Learnt from: {html.escape(str(tuned["learnt_from"]))}.</p>
-<img alt="goal following of each goal before and after" src="{_plot(lambda axes: _draw_goals(axes, before, after), 7.0)}">
-<img alt="losses while fine-tuning" src="{_plot(lambda axes: _draw_losses(axes, tuned))}">
+<p>{following["before"]:.1%} of {following["n"]} lines before fine-tuning, {following["after"]:.1%} after (intervals
+{around["before"]} and {around["after"]}), as judged by {html.escape(str(before["judge"]))}.
+Learnt from: {html.escape(str(tuned["learnt_from"]))}.</p>
+<img alt="goal following of each goal before and after" src="{plots["goals"]}">
+<img alt="losses while fine-tuning" src="{plots["losses"]}">
 <h2>The same talk before and after</h2><div class="talks">{talks}</div></body></html>"""
     scratch = path.with_suffix(".partial")
     scratch.write_text(page, "utf-8")
     scratch.replace(path)
 
 
-def _plot(draw: Callable[[Any], None], height: float = 3.2) -> str:
-    """A drawing as a data URL."""
+def _plot(draw: Callable[[Any], None], height: float) -> str:
+    """A drawing as a data URL; the height is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -92,7 +107,10 @@ def _draw_returns(axes: Any, result: dict[str, Any]) -> None:
     names = list(result["policies"])
     means = [result["policies"][name]["mean_return"] for name in names]
     around = [result["policies"][name]["mean_return_interval"] for name in names]
-    errors = [[m - low for m, (low, _) in zip(means, around, strict=True)], [high - m for m, (_, high) in zip(means, around, strict=True)]]
+    errors = [
+        [m - low for m, (low, _) in zip(means, around, strict=True)],
+        [high - m for m, (_, high) in zip(means, around, strict=True)],
+    ]
     axes.barh(names, means, xerr=errors, color=["#9aa5b1", "#6b9080", "#e07a5f"][: len(names)], capsize=4)
     axes.set_xlabel("mean return on held-out personas (nats), 95 % interval")
 
@@ -115,7 +133,9 @@ def _draw_curve(axes: Any, trained: dict[str, Any]) -> None:
 
 def _draw_goals(axes: Any, before: dict[str, Any], after: dict[str, Any]) -> None:
     goals = list(before["per_goal"])[::-1]
-    axes.barh([i + 0.2 for i in range(len(goals))], [before["per_goal"][g] for g in goals], 0.4, label="before", color="#9aa5b1")
+    axes.barh(
+        [i + 0.2 for i in range(len(goals))], [before["per_goal"][g] for g in goals], 0.4, label="before", color="#9aa5b1"
+    )
     axes.barh([i - 0.2 for i in range(len(goals))], [after["per_goal"][g] for g in goals], 0.4, label="after", color="#e07a5f")
     axes.set_yticks(range(len(goals)), goals)
     axes.set_xlim(0, 1)

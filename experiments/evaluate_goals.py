@@ -72,7 +72,9 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         "worst": min(per_goal.values()),
         "worst_goal": min(per_goal, key=lambda goal: per_goal[goal]),
         "per_goal": per_goal,
-        "confusion": [[int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))],
+        "confusion": [
+            [int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))
+        ],
         "examples": [{"goal": PUBLISHED_GOALS[line.action], "line": line.text} for line in lines[: len(PUBLISHED_GOALS)]],
         "seed": seed,
     }

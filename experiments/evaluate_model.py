@@ -60,7 +60,9 @@ def evaluate_model(
     with bar("replies") as shown:
         replies = scoring.generated_replies(loaded, dialogues, greedy, seed, tick=shown.update)
     golds = [[turn.reply for turn in d.turns if turn.reply is not None] for d in dialogues]
-    f1 = [np.array([word_f1(said, [gold]) for said, gold in zip(a, b, strict=True)]) for a, b in zip(replies, golds, strict=True)]
+    f1 = [
+        np.array([word_f1(said, [gold]) for said, gold in zip(a, b, strict=True)]) for a, b in zip(replies, golds, strict=True)
+    ]
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {
         "model": model,
@@ -83,7 +85,9 @@ def evaluate_model(
     if hits:
         with bar("candidates") as shown:
             ranked = scoring.ranks_of_gold(loaded, dialogues, seed, DISTRACTORS, shown.update)
-        result["protocol"]["hits_at_1"] = "log p(reply | persona, history) - log p(reply); 19 seeded random replies of the file"
+        result["protocol"]["hits_at_1"] = (
+            "log p(reply | persona, history) - log p(reply); 19 seeded random replies of the file"
+        )
         result["hits_at_1"] = float(np.concatenate(ranked).mean())
         result["hits_at_1_interval"] = _mean_interval([each.astype(float) for each in ranked], rng)
     return result

@@ -1,6 +1,6 @@
-"""Fine-tunes a model on stored episodes, corrections first, and keeps the result only if it is no worse. Prints nothing; gives a dict.
+"""Fine-tunes a model on stored episodes, corrections first; writes it only if it is no worse. Gives a dict.
 
-    convogym finetune --store runs/episodes.db --model persona-mini --out runs/tuned
+convogym finetune --store runs/episodes.db --model persona-mini --out runs/tuned
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def finetune(
         What was learnt from and what came of it.
 
     Raises:
-        InputError: the store holds nothing to learn from, or the tuned model got worse than `tolerance` (nothing is written then).
+        InputError: the store holds nothing to learn from, or the tuned model got worse than `tolerance` (nothing is written
+            then).
     """
     import torch
     from torch.utils.tensorboard import SummaryWriter

@@ -54,7 +54,7 @@ class Recipe:
     """longest training example"""
     broad_steps: int = 300
     """steps of broad talk, at full rate"""
-    persona_steps: int = 600
+    persona_steps: int = 480
     """steps of personas and goals, the rate falling to 0"""
     broad_rates: tuple[float, float] = (0.02, 4e-3)
     """Muon's and AdamW's rate in the broad phase"""
@@ -69,7 +69,12 @@ def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConf
     """The phases of a recipe: name, mix, the step each ends at, and its training config."""
     broad, total = recipe.broad_steps, recipe.broad_steps + recipe.persona_steps
     first = TrainingConfig(
-        steps=total, batch_tokens=6144, matrix_lr=recipe.broad_rates[0], other_lr=recipe.broad_rates[1], decay_from=total, seed=seed
+        steps=total,
+        batch_tokens=6144,
+        matrix_lr=recipe.broad_rates[0],
+        other_lr=recipe.broad_rates[1],
+        decay_from=total,
+        seed=seed,
     )
     second = TrainingConfig(
         steps=total,

@@ -2,8 +2,8 @@
 
     convogym train-reader --base runs/mini/model --data FOLDER --out convogym/models/persona-reader
 
-The goal judge sees the labels of steered-talk's train part and of the grammar; the matcher sees talks with personas: those two and the
-persona corpora of the folder. Neither sees a label that a lexicon guessed, nor a held-out dialogue.
+The goal judge sees the labels of steered-talk's train part and of the grammar; the matcher sees talks with personas: those
+two and the persona corpora of the folder. Neither sees a label that a lexicon guessed, nor a held-out dialogue.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
             talks += [d for d in dialogues if d.persona and any(t.reply for t in d.turns)]
             talks += [s for d in dialogues if d.partner_persona and (s := corpora.shifted(d)) is not None and s.persona]
     reader = fresh_reader(LanguageModel.load(base), LAYERS, seed)
-    config = TrainingConfig(steps=steps, other_lr=LEARNING_RATE, warmup=30, decay_from=steps // 3, weight_decay=0.05, seed=seed)
+    config = TrainingConfig(
+        steps=steps, other_lr=LEARNING_RATE, warmup=30, decay_from=steps // 3, weight_decay=0.05, seed=seed
+    )
     goal_losses: list[float] = []
     match_losses: list[float] = []
     with tqdm(total=steps, desc="judges", unit="step", disable=not progress) as bar:
@@ -93,7 +95,11 @@ def score(folder: Path, seed: int) -> dict[str, Any]:
         predicted = reader.probabilities([x.previous for x in lines], [x.text for x in lines]) >= FOLLOWS
         _, micro = precision_recall_f1(truth, predicted)
         out[f"goal_judge_{name}"] = {"precision": micro.precision, "recall": micro.recall, "f1": micro.f1, "n": len(lines)}
-        out[f"matcher_{name}"] = {"true_persona_first": _first_share(reader, dialogues, rng), "n": len(dialogues), "among": MATCHED_AMONG}
+        out[f"matcher_{name}"] = {
+            "true_persona_first": _first_share(reader, dialogues, rng),
+            "n": len(dialogues),
+            "among": MATCHED_AMONG,
+        }
     return out
 
 

@@ -20,7 +20,9 @@ from convogym.speakers import Request
 SAMPLING = Sampling(max_tokens=12)
 
 
-def naive(reference: torch.nn.Module, model: LanguageModel, context: list[int], noise: np.ndarray, sampling: Sampling) -> list[int]:
+def naive(
+    reference: torch.nn.Module, model: LanguageModel, context: list[int], noise: np.ndarray, sampling: Sampling
+) -> list[int]:
     """One utterance by the transformers library's own GPT-2, the whole context encoded anew for every token."""
     ids, said = list(context), []
     banned = [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]
@@ -71,7 +73,11 @@ def test_batched_cached_decoding_equals_the_naive_loop(layout: str, pair: tuple[
             dropped += sum(p.dropped_turns > 0 for p in prompts)
             noise = rng.random((len(company), SAMPLING.max_tokens))
             for i, p, u, said in zip(
-                company, prompts, noise, decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING), strict=True
+                company,
+                prompts,
+                noise,
+                decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING),
+                strict=True,
             ):
                 assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
                 histories[i].append(model.tokenizer.decode(said.ids) or "...")
@@ -97,7 +103,13 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
 
 def requests(count: int, seed: int, tokens: int) -> list[Request]:
     return [
-        Request(i, ("i have two dogs.",), ("hello there.",) * (2 * (i % 3) + 1), (), np.random.default_rng([seed, i]).random(tokens))
+        Request(
+            i,
+            ("i have two dogs.",),
+            ("hello there.",) * (2 * (i % 3) + 1),
+            (),
+            np.random.default_rng([seed, i]).random(tokens),
+        )
         for i in range(count)
     ]
 

@@ -56,7 +56,7 @@ def test_control_tokens_get_the_published_ids(gpt2: BPETokenizer) -> None:
 
 @pytest.mark.shared
 def test_goal_prefix_has_the_published_ids(gpt2: BPETokenizer) -> None:
-    """`<|act|>ask about hobbies.<|p1|><|sep|><|start|>`; 2093 is `ask` without a space, which a space after `<|act|>` would lose."""
+    """`<|act|>ask about hobbies.<|p1|><|sep|><|start|>`: 2093 is `ask` with no space before it."""
     ids = prompt("personagpt", gpt2, (), (), ("ask about hobbies.",), 900).ids
     assert list(ids) == [50262, 2093, 546, 45578, 13, 50260, 50257, 50259]
 

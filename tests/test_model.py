@@ -12,7 +12,6 @@ from shared_data import shared_path
 from tiny import tiny_model, tiny_tokenizer
 
 from convogym.agents.loading import load
-from convogym.agents.model import LanguageModel
 from convogym.agents.speaking import ModelSpeaker
 from convogym.errors import CheckpointError, InputError, UnknownNameError
 
@@ -67,7 +66,7 @@ def test_a_hub_checkpoint_gets_control_tokens_rows_and_the_published_layout(hub_
 
 @pytest.mark.shared
 def test_the_first_token_of_a_goal_has_no_space(hub_folder: Path) -> None:
-    """The original wrote '<|act|> ' with a space, which fast tokenizers keep: another first token than the model was trained on."""
+    """The original wrote '<|act|> ' with a space, which fast tokenizers keep: a first token the model never saw."""
     model = load(hub_folder)
     assert model.tokenizer.encode("ask about hobbies.")[0] == 2093
 
@@ -76,7 +75,9 @@ def test_the_first_token_of_a_goal_has_no_space(hub_folder: Path) -> None:
 def test_old_binary_weights_without_the_prefix_load(hub_folder: Path) -> None:
     from safetensors.torch import load_file
 
-    weights = {k.removeprefix("transformer."): v for k, v in load_file(hub_folder / "model.safetensors").items() if "lm_head" not in k}
+    weights = {
+        k.removeprefix("transformer."): v for k, v in load_file(hub_folder / "model.safetensors").items() if "lm_head" not in k
+    }
     weights["h.0.attn.bias"] = torch.ones(1, 1, 128, 128)
     torch.save(weights, hub_folder / "pytorch_model.bin")
     (hub_folder / "model.safetensors").unlink()

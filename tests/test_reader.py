@@ -52,8 +52,14 @@ def test_the_goal_judge_tells_learnt_goals_apart(reader: Reader) -> None:
 
 
 def test_evidence_does_not_depend_on_company_or_order(reader: Reader) -> None:
-    turns = [("do you have pets?", "yes, two dogs."), ("what do you do?", "i'm a nurse at the old hospital, and i love it there.")]
-    personas = [[("i have two dogs.",), ("i am a nurse.", "i have a cat.")], [("i drive a bus.",), ("i am a nurse.",), ("i am tall.",)]]
+    turns = [
+        ("do you have pets?", "yes, two dogs."),
+        ("what do you do?", "i'm a nurse at the old hospital, and i love it there."),
+    ]
+    personas = [
+        [("i have two dogs.",), ("i am a nurse.", "i have a cat.")],
+        [("i drive a bus.",), ("i am a nurse.",), ("i am tall.",)],
+    ]
     together = reader.evidence(turns, personas)
     swapped = reader.evidence(turns[::-1], personas[::-1])[::-1]
     alone = [reader.evidence([t], [p])[0] for t, p in zip(turns, personas, strict=True)]
@@ -94,7 +100,9 @@ def test_match_loss_without_knowledge_is_that_of_guessing(reader: Reader) -> Non
 
 
 def test_labels_beyond_the_published_goals_do_not_count() -> None:
-    talk = Dialogue((Turn("nice car?", "no.", ("talk about cars.", "talk about work.")), Turn("hm.", "yes.", ()), Turn("so?", "so.")))
+    talk = Dialogue(
+        (Turn("nice car?", "no.", ("talk about cars.", "talk about work.")), Turn("hm.", "yes.", ()), Turn("so?", "so."))
+    )
     assert labelled_lines(talk) == [LabelledLine("", "nice car?", (2,)), LabelledLine("no.", "hm.", ())]
 
 

@@ -84,7 +84,10 @@ def test_several_batches_a_step_give_the_gradient_of_one_large_batch() -> None:
     """Eight examples in one batch, or in four accumulated ones: the same step, for the loss is a mean over all targets."""
     some = examples(8)
     ends = []
-    for config in (TrainingConfig(1, batch_tokens=10**6), TrainingConfig(1, batch_tokens=max(len(e.ids) for e in some) * 2, accumulate=4)):
+    for config in (
+        TrainingConfig(1, batch_tokens=10**6),
+        TrainingConfig(1, batch_tokens=max(len(e.ids) for e in some) * 2, accumulate=4),
+    ):
         model = tiny_model()
         trainer = Trainer(model, lambda number: some, config)
         (progress,) = trainer.run()
@@ -157,7 +160,10 @@ def test_finetuning_learns_the_pairs_and_keeps_the_best_weights() -> None:
     """The measure of following is the likelihood of the pairs' targets, which the run must raise."""
     model = tiny_model()
     rng = np.random.default_rng(0)
-    pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?"), Pair((), (), ("talk about work.",), "what is your job?")]
+    pairs = [
+        Pair((), (), ("ask about pets.",), "do you have a dog?"),
+        Pair((), (), ("talk about work.",), "what is your job?"),
+    ]
     dialogues = [grammar.dialogue(rng, "train", 3) for _ in range(12)]
     targets = [pair_example(model, pair) for pair in pairs]
     finetuner = Finetuner(
@@ -183,7 +189,9 @@ def test_a_run_that_helps_nothing_leaves_the_model_as_it_was() -> None:
     rng = np.random.default_rng(0)
     dialogues = [grammar.dialogue(rng, "train", 2) for _ in range(4)]
     pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?")]
-    finetuner = Finetuner(model, pairs, dialogues, dialogues, lambda candidate: 0.5, FinetuneConfig(steps=3, pairs=1, rehearsal=1))
+    finetuner = Finetuner(
+        model, pairs, dialogues, dialogues, lambda candidate: 0.5, FinetuneConfig(steps=3, pairs=1, rehearsal=1)
+    )
     list(finetuner.run())
     assert finetuner.result is not None and finetuner.result.best_step == 0
     assert all(torch.equal(a, b) for a, b in zip(before, state(model), strict=True))
