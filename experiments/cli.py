@@ -108,23 +108,25 @@ def chat(
     loaded = _load(model)
 
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
-    with _opened(store) as opened:
-        if mode == "talk":
-            drawn = load_personas("train")
-            persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
-            console.say("persona: " + " ".join(map(printable, persona.facts)))
-            told = chatting.talk(loaded.responder(sampling), persona, read, console.say, turns=turns, seed=seed, store=opened)
-        else:
-            import gymnasium as gym
+    if mode == "talk":
+        drawn = load_personas("train")
+        persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
+        console.say("persona: " + " ".join(map(printable, persona.facts)))
+        responder = loaded.responder(sampling)
+        with _opened(store) as opened:
+            told = chatting.talk(responder, persona, read, console.say, turns=turns, seed=seed, store=opened)
+    else:
+        import gymnasium as gym
 
-            env: Any = gym.make(
-                "PersonaChat-v0",
-                disable_env_checker=True,
-                responder=loaded.responder(sampling),
-                goal_speaker=loaded.goal_speaker(sampling),
-                num_turns=turns,
-                reward=reward,
-            )
+        env: Any = gym.make(
+            "PersonaChat-v0",
+            disable_env_checker=True,
+            responder=loaded.responder(sampling),
+            goal_speaker=loaded.goal_speaker(sampling),
+            num_turns=turns,
+            reward=reward,
+        )
+        with _opened(store) as opened:
             told = chatting.steer(env, persona, read, console.say, seed=seed, store=opened)
     kept = "" if store is None or told.episode is None else f" They are in {store}."
     console.note(f"{len(told.turns)} turn{'s' * (len(told.turns) != 1)}{', then you left' * told.left}.{kept}")
@@ -157,10 +159,10 @@ def collect(
     collecting.check_env_options(personas, reward, num_envs, num_turns)
     chosen = _policy(policy, seed, trust)
     loaded = _load(model)
+    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
+    _check_fits(chosen, env)
     with _opened(store) as opened:
         assert opened is not None
-        env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
-        _check_fits(chosen, env)
         with console.bar(episodes, "recording", "episode") as bar:
             done = collecting.collect(env, chosen, opened, episodes, seed=seed, resume=resume, tick=bar.update)
         console.result(done, "recorded")

@@ -213,7 +213,7 @@ def printable(text: str) -> str:
 class Program(TyperGroup):
     """A group of commands that tells errors in one line instead of a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         with told():
             return super().invoke(ctx)

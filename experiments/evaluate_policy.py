@@ -57,11 +57,13 @@ def evaluate_policies(
     began = time.monotonic()
     seeds = run_seeds(seed, episodes, "evaluate")
     played: dict[str, list[EpisodeResult]] = {}
+
+    def count(_: int, result: EpisodeResult) -> None:
+        tick(1)
+
     with stoppable(lambda: "An evaluation that is not complete tells nothing, so nothing was kept."):
         for name, policy in zip(distinct_names(policies), policies, strict=True):
-            played[name] = run_episodes(
-                env, policy, seeds, deterministic=deterministic, policy_seed=seed, on_episode=lambda _, result: tick(1)
-            )
+            played[name] = run_episodes(env, policy, seeds, deterministic=deterministic, policy_seed=seed, on_episode=count)
     differences = []
     for first, second in itertools.combinations(played, 2):
         gap = paired_difference(returns_of(played[first]), returns_of(played[second]), np.random.default_rng(seed), LEVEL)

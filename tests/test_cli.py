@@ -17,6 +17,7 @@ import torch
 import typer
 from fakes import env_kwargs
 from tiny import tiny_model
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from convogym.envs.vector import PersonaChatVectorEnv
@@ -73,9 +74,10 @@ def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProce
 def commands(group: Any = None, before: Sequence[str] = ()) -> Mapping[tuple[str, ...], Any]:
     """Every command by the words that call it."""
     found: dict[tuple[str, ...], Any] = {}
-    for name, command in (group or typer.main.get_command(app)).commands.items():
+    parent: Any = group or typer.main.get_command(app)
+    for name, command in parent.commands.items():
         words = (*before, name)
-        found |= commands(command, words) if hasattr(command, "commands") else {words: command}
+        found |= commands(command, words) if isinstance(command, TyperGroup) else {words: command}
     return found
 
 
