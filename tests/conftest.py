@@ -6,3 +6,5 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tiny models are fastest on one thread, and several threads waiting for one another on a busy machine are slowest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
