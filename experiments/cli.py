@@ -111,9 +111,9 @@ def chat(
     if mode == "talk":
         drawn = load_personas("train")
         persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
-        console.say("persona: " + " ".join(map(printable, persona.facts)))
         responder = loaded.responder(sampling)
         with _opened(store) as opened:
+            console.say("persona: " + " ".join(map(printable, persona.facts)))
             told = chatting.talk(responder, persona, read, console.say, turns=turns, seed=seed, store=opened)
     else:
         import gymnasium as gym

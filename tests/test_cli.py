@@ -203,11 +203,11 @@ class TestPlacesThatCannotBeWritten:
     @pytest.mark.parametrize(
         "arguments",
         [
-            "collect --policy random --episodes 2 --store {bad}/a.db",
+            "collect --policy random --episodes 2 --store {bad}/a.db --reward repetition",
             "train-policy --steps 9 --out {bad}/p",
             "train-policy --steps 9 --out {tmp}/p --tensorboard {bad}/t",
             "demo --out {bad}/demo",
-            "chat --store {bad}/a.db",
+            "chat --store {bad}/a.db --reward repetition",
         ],
     )
     @pytest.mark.parametrize("kind", ["below a file", "read-only"])

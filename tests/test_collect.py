@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +138,17 @@ KILLED = """
     from convogym.policies.baselines import RandomPolicy
     from convogym.store import EpisodeStore
 
-    class Slow(EchoSpeaker):
+    class Stuck(EchoSpeaker):
         turns = 0
         def speak(self, requests):
             if not requests[0].goals:
-                print("said", self.turns, flush=True)
+                if self.turns == int(sys.argv[2]):
+                    print("stuck", flush=True)
+                    time.sleep(600)
                 self.turns += 1
-                time.sleep(0.02)
             return super().speak(requests)
 
-    env = PersonaChatVectorEnv(3, autoreset_mode="NextStep", **env_kwargs(responder=Slow()))
+    env = PersonaChatVectorEnv(3, autoreset_mode="NextStep", **env_kwargs(responder=Stuck()))
     with EpisodeStore(sys.argv[1]) as store:
         print("found", collect(env, RandomPolicy(11), store, 9, resume=True)["found"], flush=True)
 """
@@ -162,18 +162,15 @@ class TestKill:
         path = tmp_path / "a.db"
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
         code = [sys.executable, "-c", textwrap.dedent(KILLED), str(path)]
-        with subprocess.Popen(code, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        first = [*code, str(turns)]  # after so many turns it waits in the middle of the next
+        with subprocess.Popen(first, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                if line == f"said {turns}\n":  # so many turns are complete; this one has begun
-                    break
-            time.sleep(0.01)
+            assert process.stdout.readline() == "stuck\n"
             process.send_signal(signal.SIGKILL)
-        kept = sum(len(episode.turns) for episode in stored(path))
-        assert 3 * turns <= kept <= 3 * (turns + 2)
+        assert sum(len(episode.turns) for episode in stored(path)) == 3 * turns
         before = {episode.id: episode.turns for episode in stored(path)}
-        ran = subprocess.run(code, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-        assert ran.stdout.splitlines()[-1] == f"found {3 * (kept // 3 // TURNS)}"
+        ran = subprocess.run([*code, "-1"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[-1] == f"found {3 * (turns // TURNS)}"
         assert len(stored(path, finished=True)) == 9
         assert all({episode.id: episode.turns for episode in stored(path)}[id] == said for id, said in before.items())
         record(tmp_path / "whole.db", 9)
