@@ -56,9 +56,9 @@ class FinetuneConfig:
     """optimiser steps"""
     lr: float = 3e-4
     """AdamW's, falling linearly to 0"""
-    pairs: int = 24
+    pairs: int = 12
     """goal-conditioned pairs a step"""
-    rehearsal: int = 6
+    rehearsal: int = 2
     """rehearsal dialogues a step, each in both views"""
     evaluate_every: int = 30
     """steps between looks at held-out goal following"""

@@ -122,6 +122,10 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(shape) for _ in range(shape.n_layer))
         self.ln_f = nn.LayerNorm(shape.n_embd, shape.layer_norm_epsilon)
 
+    def layers(self) -> list[Block]:
+        """The layers, first to last."""
+        return [block for block in self.h if isinstance(block, Block)]
+
 
 class GPT2(nn.Module):
     """GPT-2 with its output map tied to the token embedding."""
@@ -158,7 +162,7 @@ class GPT2(nn.Module):
         body = self.transformer
         x = body.wte(ids) + body.wpe.weight[: ids.size(1)]  # (B, T, C)
         x = F.dropout(x, dropout, self.training)
-        for block in body.h:
+        for block in body.layers():
             q, k, v = block.attn.split(block.ln_1(x))
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + F.dropout(block.attn.merge(mixed), dropout, self.training)
@@ -192,7 +196,7 @@ class GPT2(nn.Module):
         x = body.wte(ids) + body.wpe(positions.clamp(max=self.shape.n_positions - 1))
         visible = torch.arange(length, device=ids.device) <= positions[:, :, None]  # (B, T, L)
         rows = torch.arange(b, device=ids.device)[:, None]
-        for layer, block in enumerate(body.h):
+        for layer, block in enumerate(body.layers()):
             q, k, v = block.attn.split(block.ln_1(x))
             keys[layer][rows, :, written] = k.transpose(1, 2)
             values[layer][rows, :, written] = v.transpose(1, 2)

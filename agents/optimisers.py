@@ -23,7 +23,8 @@ def orthogonalised(gradient: Tensor) -> Tensor:
     for _ in range(_NS_STEPS):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+    out: Tensor = x.T if tall else x
+    return out
 
 
 class Muon(torch.optim.Optimizer):

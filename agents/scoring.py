@@ -25,7 +25,7 @@ from convogym.goals import GoalSet
 from convogym.layouts import P2, header, prompt, responder_examples
 from convogym.speakers import GoalJudge
 
-Tick = Callable[[int], None]
+Tick = Callable[[int], object]
 """called with the number of dialogues or lines just done"""
 
 
@@ -151,7 +151,8 @@ def candidate_scores(
     room = shape.n_positions - min(longest, shape.n_positions // 2)
     context = list(prompt(model.layout, model.tokenizer, facts, dialogue.utterances[: 2 * turn + 1], (), room).ids)
     conditional = _continuation_log_probs(model, context, candidates)
-    return conditional - np.array([alone(candidate) for candidate in candidates])
+    scores: npt.NDArray[np.float64] = conditional - np.array([alone(candidate) for candidate in candidates])
+    return scores
 
 
 @torch.inference_mode()

@@ -32,8 +32,9 @@ class BPETokenizer:
                 bpe.add_special_tokens([token])
         self._bpe = bpe
         self.lower = lower
-        self._control = {token: int(bpe.token_to_id(token)) for token in CONTROL_TOKENS}
-        self._eos = int(bpe.token_to_id(EOS))
+        ids = bpe.get_vocab(with_added_tokens=True)
+        self._control = {token: ids[token] for token in CONTROL_TOKENS}
+        self._eos = ids[EOS]
         bpe.encode_special_tokens = True  # text that looks like a control token stays text
         self._encode = lru_cache(maxsize=1 << 16)(self._encode_now)
 

@@ -26,6 +26,7 @@ from convogym.experiments.finetune import finetune
 from convogym.experiments.rollout import run_episodes
 from convogym.experiments.train_policy import train_policy
 from convogym.goals import DEFAULT_GOALS
+from convogym.policies.base import Policy
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
 from convogym.store import EpisodeStore
 
@@ -78,7 +79,7 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
     from convogym.policies.loading import make_policy
 
     learned = make_policy(str(out / "policy"), len(DEFAULT_GOALS), seed)
-    policies = [RandomPolicy(len(DEFAULT_GOALS), seed), CyclePolicy(len(DEFAULT_GOALS)), learned]
+    policies: list[Policy] = [RandomPolicy(len(DEFAULT_GOALS), seed), CyclePolicy(len(DEFAULT_GOALS)), learned]
 
     held_out = make_env(model, 64, personas="held-out")
     with _step("2/5 compare it with random and cycling goals", 3 * config.evaluation_episodes, "episode", progress) as bar:
@@ -90,7 +91,7 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
     ):
         half = config.collected_episodes // 2
         env = make_env(model, 64)
-        for policy in (learned, policies[0]):
+        for policy in (policies[2], policies[0]):
             collect(env, policy, store, half, seed=seed, resume=True, tick=bar.update)
 
     with _step("4/5 fine-tune on the lines that followed their goals", 1, "run", progress) as bar:

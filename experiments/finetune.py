@@ -152,7 +152,7 @@ def finetune(
     config = FinetuneConfig(steps=steps, lr=lr, tolerance=tolerance, seed=seed)
     finetuner = Finetuner(tuned, pairs, train, watched, following, config)
     curve: list[dict[str, float | int | None]] = []
-    writer: Any = SummaryWriter(str(tensorboard or out.with_name(out.name + ".log")))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(tensorboard or out.with_name(out.name + ".log")))
     with writer, tqdm(total=steps, desc="fine-tuning", unit="step", disable=not progress) as bar:
         for now in finetuner.run():
             curve.append(dataclasses.asdict(now))

@@ -48,7 +48,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch
     model = tiny_model(n_positions=160)
     folder = tmp_path_factory.mktemp("models") / "tiny"
     model.save(folder)
-    return LanguageModel.load(folder), GPT2LMHeadModel.from_pretrained(folder).eval()
+    reference = GPT2LMHeadModel.from_pretrained(folder)
+    reference.train(False)
+    return LanguageModel.load(folder), reference
 
 
 @pytest.mark.parametrize("layout", ["inline", "personagpt"])

@@ -56,7 +56,7 @@ def test_evidence_does_not_depend_on_company_or_order(reader: Reader) -> None:
         ("do you have pets?", "yes, two dogs."),
         ("what do you do?", "i'm a nurse at the old hospital, and i love it there."),
     ]
-    personas = [
+    personas: list[list[tuple[str, ...]]] = [
         [("i have two dogs.",), ("i am a nurse.", "i have a cat.")],
         [("i drive a bus.",), ("i am a nurse.",), ("i am tall.",)],
     ]
