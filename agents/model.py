@@ -118,6 +118,7 @@ class LanguageModel:
             (scratch / "config.json").write_text(json.dumps(self._config(extra or {}), indent=2) + "\n", "utf-8")
             self.tokenizer.save(scratch)
             os.chmod(scratch, 0o755)
+            os.chmod(scratch / "model.safetensors", 0o644)  # safetensors writes files for its owner alone
             if folder.exists():
                 shutil.rmtree(folder)
             os.rename(scratch, folder)

@@ -157,6 +157,7 @@ class Reader:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().half().contiguous() for name, t in self.network.state_dict().items()}
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "model.safetensors").chmod(0o644)  # safetensors writes files for its owner alone
         config = {"convogym_reader": FORMAT, "shape": dataclasses.asdict(self.network.body.shape)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         self.tokenizer.save(folder)

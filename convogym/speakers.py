@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+HUMAN = "human"  # the name in records of a speaker or policy that is a person
+
 
 @dataclass(frozen=True)
 class Request:

@@ -23,7 +23,7 @@ from convogym.errors import InputError
 from convogym.experiments.console import printable
 from convogym.policies.base import PolicyLeft
 from convogym.policies.human import HumanPolicy
-from convogym.speakers import Request, Speaker
+from convogym.speakers import HUMAN, Request, Speaker
 
 if TYPE_CHECKING:
     from convogym.store import EpisodeStore
@@ -148,9 +148,9 @@ def talk(
             with store.transaction():
                 if chat.episode is None:
                     chat.episode = store.begin(
-                        policy="human",
+                        policy=HUMAN,
                         responder=responder.name,
-                        goal_speaker="human",
+                        goal_speaker=HUMAN,
                         persona=persona.facts,
                         goals=(FREE_TALK,),
                         seed=seed,
@@ -214,7 +214,7 @@ def steer(
     Raises:
         OSError: the turn could not be stored; the ones before it are.
     """
-    recorder = None if store is None else RecordEpisodes(env, store, "human")
+    recorder = None if store is None else RecordEpisodes(env, store, HUMAN)
     world = env if recorder is None else recorder
     options = {} if persona is None else {"persona": list(persona.facts)}
     observation, info = world.reset(seed=seed, options=options)

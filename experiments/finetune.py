@@ -18,7 +18,7 @@ from convogym.dialogue import Dialogue
 from convogym.episodes import Episode
 from convogym.errors import InputError
 from convogym.goals import DEFAULT_GOALS, GoalSet
-from convogym.speakers import GoalJudge
+from convogym.speakers import HUMAN, GoalJudge
 from convogym.store import EpisodeStore
 
 CORRECTION_WEIGHT = 8.0  # a corrected utterance is drawn so many times as often as one the model said itself
@@ -49,14 +49,15 @@ def pairs_of(episodes: Iterable[Episode], judge: GoalJudge) -> tuple[list[Any], 
     counts = {"episodes": 0, "corrected_lines": 0, "corrected_replies": 0, "followed_lines": 0}
     for episode in episodes:
         counts["episodes"] += 1
+        by_person = episode.goal_speaker == HUMAN
         said: list[str] = list(episode.history)
         goals: list[str | None] = [None] * (len(said) // 2)
         for turn in episode.turns:
-            goals.append(turn.goal)
-            if turn.corrected_line is not None:
+            goals.append(None if by_person else turn.goal)
+            if turn.corrected_line is not None and not by_person:
                 pairs.append(Pair((), tuple(said), tuple(goals), turn.corrected_line, CORRECTION_WEIGHT))
                 counts["corrected_lines"] += 1
-            elif not any(turn.faults.get(fault) for fault in ("line_empty", "cut_off", "context_dropped")):
+            elif not by_person and not any(turn.faults.get(fault) for fault in ("line_empty", "cut_off", "context_dropped")):
                 lines.append((said[-1] if said else "", Pair((), tuple(said), tuple(goals), turn.line)))
                 actions.append((GoalSet(episode.goals, {}), turn.action))
             said.append(turn.corrected_line or turn.line)
