@@ -29,13 +29,13 @@ PERSONAS = Mix(
     shares={
         "personachat_train_part": Share(replies=1.0, lines=0.35),
         "synthetic_persona_chat": Share(replies=0.6, swapped=0.4, lines=0.2),
-        "steered_talk": Share(replies=2.0, lines=2.5),
-        "self_dialogue": Share(plain=1.0, lines=1.0, limit=1200),
-        "topical_chat": Share(lines=1.0, limit=150),
+        "steered_talk": Share(replies=2.0, lines=3.0),
+        "self_dialogue": Share(plain=1.0, lines=1.0, limit=1500),
+        "topical_chat": Share(plain=1.0, lines=1.0, limit=150),
         "redial": Share(lines=1.0, limit=300),
     },
     other=Share(plain=0.1),
-    grammar=2500,
+    grammar=3500,
 )
 
 
@@ -46,46 +46,39 @@ class Recipe:
     vocabulary: int = 8192
     """ids in all, control tokens included"""
     n_positions: int = 512
-    n_embd: int = 256
-    n_layer: int = 6
+    n_embd: int = 224
+    n_layer: int = 5
     n_head: int = 4
     layout: str = "inline"
     max_tokens: int = 448
     """longest training example"""
-    broad_steps: int = 300
-    """steps of broad talk, at full rate"""
-    persona_steps: int = 480
-    """steps of personas and goals, the rate falling to 0"""
-    broad_rates: tuple[float, float] = (0.02, 4e-3)
-    """Muon's and AdamW's rate in the broad phase"""
-    persona_rates: tuple[float, float] = (4e-3, 2e-3)
-    """the same in the persona phase; a first try at the broad phase's rates learnt nothing more (experiments/LOG.md)"""
+    broad_steps: int = 120
+    """steps of broad talk"""
+    persona_steps: int = 680
+    """steps of personas and goals"""
+    matrix_lr: float = 3e-3
+    """Muon's full rate; at 2e-2 the attention saturates and the model never follows a goal (experiments/LOG.md)"""
+    other_lr: float = 2e-3
+    """AdamW's full rate"""
 
 
 RECIPE = Recipe()
 
 
 def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConfig], ...]:
-    """The phases of a recipe: name, mix, the step each ends at, and its training config."""
-    broad, total = recipe.broad_steps, recipe.broad_steps + recipe.persona_steps
-    first = TrainingConfig(
-        steps=total,
-        batch_tokens=6144,
-        matrix_lr=recipe.broad_rates[0],
-        other_lr=recipe.broad_rates[1],
-        decay_from=total,
-        seed=seed,
-    )
-    second = TrainingConfig(
+    """The phases of a recipe: name, mix, the step each ends at, and the training config they share."""
+    total = recipe.broad_steps + recipe.persona_steps
+    config = TrainingConfig(
         steps=total,
         batch_tokens=2048,
         accumulate=3,
-        matrix_lr=recipe.persona_rates[0],
-        other_lr=recipe.persona_rates[1],
-        decay_from=broad + recipe.persona_steps // 4,
+        matrix_lr=recipe.matrix_lr,
+        other_lr=recipe.other_lr,
+        weight_decay=0.05,
+        decay_from=total * 2 // 5,
         seed=seed,
     )
-    return (("broad", BROAD, broad, first), ("personas", PERSONAS, total, second))
+    return (("broad", BROAD, recipe.broad_steps, config), ("personas", PERSONAS, total, config))
 
 
 def pretrain(

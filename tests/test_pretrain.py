@@ -1,0 +1,86 @@
+"""The pretraining run as a whole, on a corpus of a few dialogues: what it writes, and that it can be cut anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convogym import grammar
+from convogym.agents.loading import load
+from convogym.errors import InputError
+from convogym.experiments.corpora import kept_apart, read_folder, reordered, shifted, spelled
+from convogym.experiments.pretrain import RECIPE, pretrain
+from convogym.readers import write_dialogues
+
+TINY = dataclasses.replace(RECIPE, vocabulary=600, n_embd=16, n_layer=1, n_head=2, broad_steps=2, persona_steps=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one corpus."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("corpora")
+    write_dialogues(path / "talks.jsonl.gz", [grammar.dialogue(rng, "train", 4) for _ in range(60)])
+    return path
+
+
+def weights(out: Path) -> list[torch.Tensor]:
+    return list(load(out / "model").network.state_dict().values())
+
+
+def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> None:
+    """Cut within the first phase, and at the border of the two."""
+    pretrain(folder, tmp_path / "whole", TINY, seed=3)
+    for cut in (1, 2, 4):
+        out = tmp_path / f"cut{cut}"
+        pretrain(folder, out, TINY, seed=3, until=cut)
+        pretrain(folder, out, TINY, seed=3, resume=True)
+        assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "whole"), weights(out), strict=True))
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [entry["phase"] for entry in log] == ["broad", "personas"] and all(entry["watch"] for entry in log)
+
+
+def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
+    pretrain(folder, tmp_path / "run", TINY, until=1)
+    with pytest.raises(InputError, match="--resume"):
+        pretrain(folder, tmp_path / "run", TINY)
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected corpora"):
+        read_folder(tmp_path)
+    with pytest.raises(InputError, match="found none"):
+        read_folder(tmp_path / "nowhere")
+
+
+def test_watched_dialogues_are_not_trained_on(folder: Path) -> None:
+    train, watch = kept_apart(read_folder(folder))
+    assert len(watch["talks"]) == 2 and not set(map(str, watch["talks"])) & set(map(str, train["talks"]))
+
+
+def test_reordering_facts_keeps_what_replies_reveal() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        before = grammar.dialogue(rng, "train")
+        after = reordered(before, rng)
+        assert before.persona and after.persona and set(before.persona.facts) == set(after.persona.facts)
+        for a, b in zip(before.turns, after.turns, strict=True):
+            assert {before.persona.facts[i] for i in a.facts or ()} == {after.persona.facts[i] for i in b.facts or ()}
+
+
+def test_the_other_chair_swaps_personas_and_drops_the_first_line() -> None:
+    talk = grammar.dialogue(np.random.default_rng(2), "train")
+    other = shifted(talk)
+    assert other is not None
+    assert other.utterances == talk.utterances[1:]
+    assert other.persona == talk.partner_persona and other.partner_persona == talk.persona
+
+
+def test_spelling_keeps_labels() -> None:
+    talk = grammar.dialogue(np.random.default_rng(3), "train")
+    assert [t.goals for t in spelled(talk).turns] == [t.goals for t in talk.turns]

@@ -1,0 +1,91 @@
+"""What travels with the package: the models are small, whole and do what their cards say. Runs the real models."""
+
+from __future__ import annotations
+
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convogym.agents import LanguageModel, load, load_reader
+from convogym.experiments import train_reader
+from convogym.experiments.collect import collect, make_env
+from convogym.experiments.demo import run_demo
+from convogym.experiments.evaluate_goals import evaluate_goals
+from convogym.experiments.finetune import finetune
+from convogym.experiments.rollout import run_episodes
+from convogym.policies.baselines import CyclePolicy, RandomPolicy
+from convogym.store import EpisodeStore
+
+MODELS = Path(str(files("convogym") / "models"))
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    """persona-mini."""
+    return load("persona-mini")
+
+
+def test_the_model_is_small_and_loads_in_under_two_seconds() -> None:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        load("persona-mini")
+        times.append(time.perf_counter() - began)
+    assert min(times) < 2
+    assert (MODELS / "persona-mini" / "model.safetensors").stat().st_size <= 40_000_000
+
+
+@pytest.mark.parametrize("name", ["persona-mini", "persona-reader"])
+def test_every_model_has_a_card_with_corpora_and_licences(name: str) -> None:
+    card = (MODELS / name / "README.md").read_text("utf-8")
+    assert "CC0 1.0" in card and "CC BY 4.0" in card and "## Measured" in card and "## Limits" in card
+
+
+def test_most_steered_lines_follow_their_goal() -> None:
+    found = evaluate_goals("persona-mini", None, 12, 0)
+    assert found["n"] == 132 and found["mean"] > 0.6
+
+
+def test_the_judges_are_informative() -> None:
+    found = train_reader.score(MODELS / "persona-reader", 0)
+    assert found["goal_judge_steered_talk_dev"]["f1"] > 0.6
+    assert found["goal_judge_grammar_held_out"]["f1"] > 0.9
+    assert found["matcher_grammar_held_out"]["true_persona_first"] >= 0.8
+
+
+def test_cycling_through_the_goals_reveals_the_persona(model: LanguageModel) -> None:
+    """The true persona comes out first among 21 in at least 80 % of talks with held-out grammar personas."""
+    env = make_env(model, 40, personas="grammar-held-out")
+    episodes = run_episodes(env, CyclePolicy(11), list(range(40)))
+    reader = load_reader()
+    pool = [episode.persona for episode in episodes]
+    hits = 0
+    for i, episode in enumerate(episodes):
+        rng = np.random.default_rng(i)
+        others = [pool[j] for j in rng.permutation(40) if pool[j] != episode.persona][:20]
+        candidates = [episode.persona.facts, *(other.facts for other in others)]
+        evidence = reader.evidence([(t.line, t.reply) for t in episode.turns], [candidates] * len(episode.turns))
+        total = np.sum(evidence, axis=0)
+        hits += bool(total[0] > total[1:].max())
+    assert hits >= 32
+
+
+def test_stored_episodes_become_a_tuned_model(model: LanguageModel, tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "episodes.db") as store:
+        collect(make_env(model, 16, num_turns=4), RandomPolicy(11, 0), store, 16)
+    found = finetune(tmp_path / "episodes.db", "persona-mini", tmp_path / "tuned", 3, 1e-4, 0.5, 0)
+    assert found["learnt_from"]["followed_lines"] > 10
+    assert load(tmp_path / "tuned").layout == "inline"
+    assert [point["step"] for point in found["curve"]] == [1, 2, 3]
+    assert all(point["ctrl_loss"] > 0 and point["persona_loss"] > 0 for point in found["curve"])
+
+
+@pytest.mark.slow
+def test_the_quick_demo_runs_to_its_report(tmp_path: Path) -> None:
+    found = run_demo(tmp_path / "demo", 0, quick=True)
+    assert set(found["policies"]) >= {"random", "cycle"} and len(found["policies"]) == 3
+    page = (tmp_path / "demo" / "report.html").read_text("utf-8")
+    assert page.count("data:image/png;base64,") == 5 and "before fine-tuning" in page
