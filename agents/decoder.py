@@ -56,7 +56,9 @@ class Decoder:
             banned: ids that are never said.
         """
         self._network, self._eos = network, eos
-        self._banned = torch.tensor([i for i in banned if i != eos], dtype=torch.long)
+        self._banned = torch.tensor(
+            [i for i in banned if i != eos], dtype=torch.long, device=network.transformer.wte.weight.device
+        )
         shape = network.shape
         self._sizes = (shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
         weight = network.transformer.wte.weight

@@ -20,7 +20,7 @@ import torch
 from convogym.agents.model import LanguageModel
 from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
-from convogym.errors import InputError
+from convogym.errors import InputError, TrainingError
 from convogym.layouts import Example, line_examples, prompt, responder_examples
 
 
@@ -36,8 +36,8 @@ class Pair:
     """for a line: goal of every line before, then that of the target; () for a reply"""
     target: str
     """what to say"""
-    weight: float = 1.0
-    """how often it is drawn, relative to others"""
+    is_correction: bool = False
+    """whether a person wrote it in place of what was said"""
 
 
 def pair_example(model: LanguageModel, pair: Pair) -> Example:
@@ -57,7 +57,7 @@ class FinetuneConfig:
     lr: float = 3e-4
     """AdamW's, falling linearly to 0"""
     pairs: int = 12
-    """goal-conditioned pairs a step"""
+    """goal-conditioned pairs a step; half of them corrections, as long as there are any"""
     rehearsal: int = 2
     """rehearsal dialogues a step, each in both views"""
     evaluate_every: int = 30
@@ -73,6 +73,8 @@ class FinetuneConfig:
         """Checks the ranges."""
         if min(self.steps, self.pairs, self.rehearsal, self.evaluate_every) < 1:
             raise InputError("`steps`, `pairs`, `rehearsal` and `evaluate_every` must be at least 1.")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"`lr` must be positive and finite, got {self.lr}.")
         if not 0 <= self.tolerance < 1:
             raise InputError(f"`tolerance` must be in [0, 1), got {self.tolerance}.")
 
@@ -103,7 +105,7 @@ class FinetuneResult:
     nll_after: float
     """held-out rehearsal loss of the kept weights, nats a token"""
     best_step: int
-    """whose weights were kept; 0 = nothing was better than the start"""
+    """the step whose weights were kept"""
 
     def got_worse(self, tolerance: float) -> bool:
         """Whether the kept weights are worse than the first ones by more than the tolerance."""
@@ -137,13 +139,20 @@ class Finetuner:
         if not rehearsal or not held_out:
             raise InputError("fine-tuning needs rehearsal dialogues, some of them held out; got none.")
         self.model, self.config, self._following = model, config, following
-        self._pairs = [pair_example(model, pair) for pair in pairs]
-        weights = np.array([pair.weight for pair in pairs], float)
-        self._weights = weights / weights.sum()
+        self._corrections = [pair_example(model, pair) for pair in pairs if pair.is_correction]
+        self._followed = [pair_example(model, pair) for pair in pairs if not pair.is_correction]
         self._rehearsal = rehearsal
         limit = model.network.shape.n_positions
         self._held_out = [e for d in held_out for e in responder_examples(model.tokenizer, d, limit)]
         self.result: FinetuneResult | None = None
+
+    def _drawn_pairs(self, rng: np.random.Generator) -> list[Example]:
+        """A step's pairs: half corrections and half followed lines, or all of one kind where the other is missing."""
+        first = self.config.pairs if not self._followed else self.config.pairs // 2 if self._corrections else 0
+        drawn = [self._corrections[int(i)] for i in rng.integers(max(1, len(self._corrections)), size=first)]
+        return drawn + [
+            self._followed[int(i)] for i in rng.integers(max(1, len(self._followed)), size=self.config.pairs - first)
+        ]
 
     def _rehearsal_examples(self, rng: np.random.Generator) -> list[Example]:
         model, limit = self.model, min(448, self.model.network.shape.n_positions)
@@ -160,26 +169,29 @@ class Finetuner:
     def run(self) -> Iterator[FinetuneProgress]:
         """Trains, giving back control after every step; afterwards `result` says what came of it.
 
+        Of the weights looked at, those are kept that follow best among the ones within the tolerance of rehearsal loss, or, if
+        none is, the ones with the least loss: then `result.got_worse` says so.
+
         Raises:
-            FloatingPointError: a loss is not a number; the model is left with the best weights seen.
+            TrainingError: a loss is not a number; the model is left with its first weights, or the best seen.
         """
         model, config = self.model, self.config
         network = model.network
         rng = np.random.default_rng([config.seed, 3])
         before = (self._following(model), mean_nll(network, self._held_out))
-        best, best_step, best_state = before, 0, copy.deepcopy(network.state_dict())
+        kept: tuple[tuple[bool, float], int, tuple[float, float], dict[str, torch.Tensor]] | None = None
+        first_state = copy.deepcopy(network.state_dict())
         optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0)
         try:
             for step in range(config.steps):
                 network.train()
-                drawn = rng.choice(len(self._pairs), size=min(config.pairs, len(self._pairs)), p=self._weights)
-                ctrl = target_nll(network, padded([self._pairs[int(i)] for i in drawn])).mean()
+                ctrl = target_nll(network, padded(self._drawn_pairs(rng))).mean()
                 ctrl.backward()  # type: ignore[no-untyped-call]
                 persona = target_nll(network, padded(self._rehearsal_examples(rng))).mean()
                 persona.backward()  # type: ignore[no-untyped-call]
                 losses = float(ctrl.detach()), float(persona.detach())
                 if not all(map(math.isfinite, losses)):
-                    raise FloatingPointError(f"the loss is {losses} at step {step}: lower the learning rate.")
+                    raise TrainingError(f"the loss is {losses} at step {step}: lower the learning rate.")
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_norm)
                 for group in optimiser.param_groups:
                     group["lr"] = config.lr * min(1.0, (step + 1) / 10) * (1 - step / config.steps)
@@ -189,10 +201,13 @@ class Finetuner:
                 now: tuple[float, float] | None = None
                 if (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps:
                     now = (self._following(model), mean_nll(network, self._held_out))
-                    if now[0] > best[0] and now[1] <= before[1] * (1 + config.tolerance):
-                        best, best_step, best_state = now, step + 1, copy.deepcopy(network.state_dict())
+                    within = now[1] <= before[1] * (1 + config.tolerance)
+                    rank = (within, now[0] if within else -now[1])
+                    if kept is None or rank > kept[0]:
+                        kept = (rank, step + 1, now, copy.deepcopy(network.state_dict()))
                 yield FinetuneProgress(step + 1, *losses, *(now or (None, None)))
         finally:
-            network.load_state_dict(best_state)
+            network.load_state_dict(first_state if kept is None else kept[3])
             network.eval()
-            self.result = FinetuneResult(before[0], best[0], before[1], best[1], best_step)
+            if kept is not None:
+                self.result = FinetuneResult(before[0], kept[2][0], before[1], kept[2][1], kept[1])

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from convogym.errors import CheckpointError
 
+MAX_SIZE = 1_000_000  # no GPT-2 has a larger vocabulary, context or width
+
 
 @dataclass(frozen=True)
 class GPT2Shape:
@@ -33,7 +35,11 @@ class GPT2Shape:
     activation_function: str = "gelu_new"
 
     def __post_init__(self) -> None:
-        """Checks that heads divide the hidden size and that the activation is one of the family."""
+        """Checks the sizes, that heads divide the hidden size, and that the activation is one of the family."""
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            size = getattr(self, name)
+            if type(size) is not int or not 1 <= size <= MAX_SIZE:
+                raise CheckpointError(f"`{name}` must be a whole number in 1..{MAX_SIZE}, got {size!r}.")
         if self.n_embd % self.n_head:
             raise CheckpointError(f"`n_embd` must be a multiple of `n_head`, got {self.n_embd} and {self.n_head}.")
         if self.activation_function not in ("gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast", "relu"):

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.errors import CheckpointError
 from convogym.layouts import check_layout
 
 if TYPE_CHECKING:
+    from convogym.agents.decoder import Decoder
     from convogym.agents.sampling import Sampling
     from convogym.agents.speaking import ModelSpeaker
 
@@ -63,9 +61,13 @@ class LanguageModel:
         """
         config = _read_config(folder)
         ours = config.get("convogym", {"layout": "personagpt", "lower": False, "format": FORMAT})
-        if ours.get("format") != FORMAT:
+        if not isinstance(ours, dict) or not {"format", "layout", "lower"} <= set(ours):
             raise CheckpointError(
-                f"{folder}: written in format {ours.get('format')!r}, this version reads {FORMAT}; upgrade convogym."
+                f"{folder}/config.json: its section 'convogym' must have format, layout and lower, got {ours!r}."
+            )
+        if ours["format"] != FORMAT:
+            raise CheckpointError(
+                f"{folder}: written in format {ours['format']!r}, this version reads {FORMAT}; upgrade convogym."
             )
         try:
             shape = GPT2Shape(**{key: config[key] for key in _SHAPE_FIELDS if key in config})
@@ -100,32 +102,19 @@ class LanguageModel:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
 
         Args:
-            folder: replaced if it is there.
+            folder: replaced if it is there and holds nothing but a model.
             dtype: of the stored tensors.
             extra: more entries for the "convogym" section of config.json.
 
         Raises:
+            InputError: the folder holds something else.
             OSError: the disk is full or may not be written; the old folder, if any, is then still there.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            save_file(
-                {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in self.network.state_dict().items()},
-                scratch / "model.safetensors",
-                metadata={"format": "pt"},
-            )
+        tensors = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        with replaced(folder) as scratch:
+            save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
             (scratch / "config.json").write_text(json.dumps(self._config(extra or {}), indent=2) + "\n", "utf-8")
             self.tokenizer.save(scratch)
-            os.chmod(scratch, 0o755)
-            os.chmod(scratch / "model.safetensors", 0o644)  # safetensors writes files for its owner alone
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.rename(scratch, folder)
-        except SafetensorError as error:
-            raise OSError(f"{folder}: the weights could not be written ({error}); is the disk full?") from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def _config(self, extra: dict[str, Any]) -> dict[str, Any]:
         eos = self.tokenizer.eos
@@ -150,6 +139,13 @@ class LanguageModel:
         """The model as speaker 1, with a cache of its own."""
         return self.responder(sampling)
 
+    def decoder(self) -> Decoder:
+        """A decoder of its own; it never says control tokens or ids that no text has."""
+        from convogym.agents.decoder import Decoder
+
+        unused = range(len(self.tokenizer), self.network.shape.vocab_size)
+        return Decoder(self.network, self.tokenizer.eos, [*self.tokenizer.control_ids, *unused])
+
     @property
     def num_parameters(self) -> int:
         """How many numbers the network learns."""
@@ -169,8 +165,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: expected a model folder with a config.json, found none in it.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected JSON, {error}.") from error
+    if isinstance(config, dict):
+        for key, needed in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False)):
+            if config.get(key, needed) is not needed:
+                raise CheckpointError(f"{path}: `{key}` must be {needed}, got {config[key]!r}; GPT-2's own value is needed.")
     if not isinstance(config, dict) or config.get("model_type") != "gpt2":
         kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise CheckpointError(f"{path}: expected a model of type 'gpt2', got {kind!r}; only the GPT-2 family can speak here.")
@@ -190,12 +190,14 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # damaged archives raise anything from struct.error to UnpicklingError
         raise CheckpointError(f"{folder}: its weights cannot be read ({type(error).__name__}: {error}).") from error
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise CheckpointError(f"{folder}: expected its weights to be tensors by name, got something else.")
     named = {}
     for name, tensor in weights.items():
-        if name.endswith(_IGNORED):
-            continue
-        named[name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"] = tensor.float()
-    if "transformer.wte.weight" not in named:
+        if not name.endswith(_IGNORED):
+            named[name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"] = tensor.float()
+    embedding = named.get("transformer.wte.weight")
+    if embedding is None or embedding.dim() != 2:
         raise CheckpointError(f"{folder}: expected GPT-2 tensors, found no token embedding among {sorted(named)[:3]} ...")
     head = named.pop("lm_head.weight", None)
     if head is not None and not torch.equal(head, named["transformer.wte.weight"]):

@@ -73,7 +73,7 @@ class OptimiserPair:
             network: a `GPT2` or something around one.
             matrix_lr: Muon's rate, for the two-dimensional weights inside the layers.
             other_lr: AdamW's rate, for embeddings, norms and biases.
-            weight_decay: decoupled, of both (AdamW's on matrices only).
+            weight_decay: decoupled, of the layers' matrices; embeddings, norms and biases have none.
         """
         named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         matrices = [p for name, p in named if p.dim() == 2 and ".h." in name]

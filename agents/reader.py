@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.errors import CheckpointError
@@ -44,11 +45,8 @@ class Reading(NamedTuple):
     """(N, T, D) a unit vector for each token"""
     weights: Tensor
     """(N, T) how much each token matters, summing to 1 over a text; 0 outside it"""
-
-    @property
-    def inside(self) -> Tensor:
-        """(N, T) bool: the text's own tokens."""
-        return self.weights > 0
+    inside: Tensor
+    """(N, T) bool: the text's own tokens"""
 
 
 class ReaderNetwork(nn.Module):
@@ -82,7 +80,7 @@ class ReaderNetwork(nn.Module):
         both = torch.cat([hidden, words], -1)  # (N, T, 2C): the word in its context, and the bare word
         vectors = functional.normalize(self.token_map(both), dim=-1)
         weights = torch.softmax(self.weight_map(both).squeeze(-1).masked_fill(~judged, -torch.inf), -1)
-        return Reading(pooled, vectors, weights)
+        return Reading(pooled, vectors, weights, judged)
 
     def goal_logits(self, pooled: Tensor) -> Tensor:
         """(N, 3C) -> (N, G)."""
@@ -154,13 +152,12 @@ class Reader:
 
     def save(self, folder: Path) -> None:
         """Writes weights (half precision), sizes and tokenizer."""
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().half().contiguous() for name, t in self.network.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "model.safetensors").chmod(0o644)  # safetensors writes files for its owner alone
         config = {"convogym_reader": FORMAT, "shape": dataclasses.asdict(self.network.body.shape)}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        self.tokenizer.save(folder)
+        with replaced(folder) as scratch:
+            save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
+            (scratch / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+            self.tokenizer.save(scratch)
 
     def encoded(self, text: str, before: str = "") -> tuple[list[int], int]:
         """Ids of a text after another, and where the text itself begins."""
@@ -220,7 +217,7 @@ class Reader:
         known = [self._facts[fact] for fact in facts]
         vectors = torch.nn.utils.rnn.pad_sequence([v for v, _ in known], batch_first=True)
         weights = torch.nn.utils.rnn.pad_sequence([w for _, w in known], batch_first=True)
-        return Reading(torch.empty(0), vectors, weights)
+        return Reading(torch.empty(0), vectors, weights, weights > 0)
 
 
 def _by_length(pairs: Sequence[tuple[str, str]], rows: int = 64) -> list[list[int]]:

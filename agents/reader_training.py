@@ -103,7 +103,7 @@ def train_reader(
         reader: trained in place.
         lines: for the goal judge.
         dialogues: for the matcher; each has a persona and at least one reply.
-        config: steps, rates, seed; dropout is taken from it for the goal head's input.
+        config: steps, AdamW's rate for the layers (`other_lr`), decay, seed.
         line_batch: lines a step.
         talk_batch: talks a step; all but one of their personas are distractors.
 

@@ -15,13 +15,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from convogym.agents.decoder import Decoder
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.training import padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
-from convogym.goals import GoalSet
+from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.layouts import P2, header, prompt, responder_examples
 from convogym.speakers import GoalJudge
 
@@ -99,7 +98,7 @@ def generated_replies(
         rows: dialogues advanced together; changes nothing in the replies.
         tick: told of progress.
     """
-    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+    decoder = model.decoder()
     room = decoder.room - sampling.max_tokens
     out: list[list[str]] = [[] for _ in dialogues]
     for first in range(0, len(dialogues), rows):
@@ -243,8 +242,13 @@ def contexts_of(dialogues: Sequence[Dialogue], count: int, rng: np.random.Genera
         turns = dialogue.turns[: int(rng.integers(0, len(dialogue.turns)))]
         history = tuple(text for turn in turns for text in (turn.line, turn.reply or "..."))
         partner = dialogue.partner_persona.facts if dialogue.partner_persona else ()
-        out.append(Context(partner, history, tuple(turn.goals[0] if turn.goals else None for turn in turns)))
+        out.append(Context(partner, history, tuple(_known_goal(turn.goals) for turn in turns)))
     return out
+
+
+def _known_goal(goals: tuple[str, ...] | None) -> str | None:
+    """The first of a line's goals that models are taught; steered-talk has others."""
+    return next((goal for goal in goals or () if goal in DEFAULT_GOALS), None)
 
 
 @dataclass(frozen=True)
@@ -283,7 +287,7 @@ def steered_lines(
         tick: told of progress.
     """
     sampling = sampling or Sampling()
-    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+    decoder = model.decoder()
     room = decoder.room - sampling.max_tokens
     wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
     texts: list[str] = []

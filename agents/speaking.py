@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convogym.agents.decoder import Decoder, Generated
+from convogym.agents.decoder import Generated
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
+from convogym.errors import InputError
 from convogym.layouts import prompt
 from convogym.speakers import Request, Utterance
 
@@ -21,10 +22,19 @@ class ModelSpeaker:
     """One side of many conversations, spoken by a language model (see `convogym.speakers.Speaker`)."""
 
     def __init__(self, model: LanguageModel, sampling: Sampling | None = None) -> None:
-        """Takes a model; two speakers may share it, each with its own cache."""
+        """Takes a model; two speakers may share it, each with its own cache.
+
+        Raises:
+            InputError: `sampling.max_tokens` leaves the model no room to read.
+        """
         self.model = model
         self.sampling = sampling or Sampling()
-        self._decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+        if self.sampling.max_tokens > model.network.shape.n_positions // 2:
+            raise InputError(
+                f"`max_tokens` must be at most half of the {model.network.shape.n_positions} tokens {model.name} can read, "
+                f"got {self.sampling.max_tokens}."
+            )
+        self._decoder = model.decoder()
         self._facts: dict[str, npt.NDArray[np.float32]] = {}
 
     @property

@@ -28,8 +28,7 @@ class BPETokenizer:
             lower: whether text is brought to the project's spelling first (`convogym.text.normalise`).
         """
         for token in (EOS, *CONTROL_TOKENS):
-            if bpe.token_to_id(token) is None:
-                bpe.add_special_tokens([token])
+            bpe.add_special_tokens([token])  # where it is there already, this makes sure that no text can become it
         self._bpe = bpe
         self.lower = lower
         ids = bpe.get_vocab(with_added_tokens=True)
@@ -77,6 +76,9 @@ class BPETokenizer:
                 if added.is_file():
                     by_id = sorted(json.loads(added.read_text("utf-8")).items(), key=lambda item: int(item[1]))
                     bpe.add_special_tokens([token for token, _ in by_id])
+                    for token, wanted in by_id:
+                        if bpe.token_to_id(token) != wanted:
+                            raise CheckpointError(f"{added}: gives {token!r} the id {wanted}, which is not the next free one.")
             else:
                 raise CheckpointError(f"{folder}: expected tokenizer.json, or vocab.json and merges.txt; found neither.")
         except CheckpointError:
@@ -87,7 +89,7 @@ class BPETokenizer:
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json`."""
-        self._bpe.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer.json").write_text(self._bpe.to_str(), "utf-8")
 
     def __len__(self) -> int:
         """The number of ids."""

@@ -26,7 +26,7 @@ from torch import Tensor
 from convogym.agents.gpt2 import GPT2
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import OptimiserPair
-from convogym.errors import CheckpointError, InputError
+from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
@@ -211,7 +211,7 @@ class Trainer:
             checkpoint_minutes: time between checkpoints; one is written at the end too.
 
         Raises:
-            FloatingPointError: the loss is not a number; the last checkpoint is untouched.
+            TrainingError: the loss is not a number; the last checkpoint is untouched.
         """
         keep_memory()
         network = self.model.network
@@ -228,7 +228,7 @@ class Trainer:
                     loss.backward()  # type: ignore[no-untyped-call]
                     value += float(loss.detach())
                 if not math.isfinite(value):
-                    raise FloatingPointError(
+                    raise TrainingError(
                         f"the loss is {value} at step {self.step}: lower the learning rate; the last checkpoint is still good."
                     )
                 rate = self.config.rate(self.step)
@@ -245,7 +245,11 @@ class Trainer:
             network.eval()
 
     def save(self) -> None:
-        """Writes the checkpoint: first everything beside the old one, then one rename."""
+        """Writes the checkpoint: first everything beside the old one, then one rename.
+
+        Raises:
+            OSError: the disk is full or may not be written; the old checkpoint is still there.
+        """
         assert self.folder is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
@@ -255,8 +259,16 @@ class Trainer:
             "stream": self.stream,
         }
         scratch = self.folder / "checkpoint.pt.partial"
-        torch.save(state, scratch)
-        os.replace(scratch, self.folder / "checkpoint.pt")
+        try:
+            with scratch.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, self.folder / "checkpoint.pt")
+        except RuntimeError as error:  # torch's writer hides the system's reason
+            raise OSError(f"{scratch}: the checkpoint could not be written ({error}); is the disk full?") from error
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def resume(self) -> bool:
         """Goes back to the checkpoint in `folder`; False if there is none.

@@ -27,7 +27,7 @@ def check_text(text: str, name: str, limit: int) -> str:
         The text, unchanged.
 
     Raises:
-        InputError: it is blank, too long, or holds a null byte.
+        InputError: it is blank, too long, or holds a null byte or half a character (a lone surrogate).
     """
     if not isinstance(text, str):
         raise InputError(f"{name} must be text, got {type(text).__name__}.")
@@ -37,6 +37,8 @@ def check_text(text: str, name: str, limit: int) -> str:
         raise InputError(f"{name} must have at most {limit} characters, got {len(text)}; shorten it.")
     if "\0" in text:
         raise InputError(f"{name} must not hold null bytes, got {text[:40]!r}.")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError(f"{name} must be valid Unicode, got {text[:40]!r}.")
     return text
 
 

@@ -47,5 +47,9 @@ class CorpusError(InputError):
         super().__init__(f"{where}: expected {expected}, got {got[:120]!r}.")
 
 
+class TrainingError(InputError):
+    """A training run that cannot go on: its numbers stopped being numbers, mostly for too high a rate."""
+
+
 class CheckpointError(InputError):
     """A model or policy folder that is missing, damaged, or of a foreign kind."""

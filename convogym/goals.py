@@ -37,6 +37,10 @@ PUBLISHED_ALIASES: Mapping[str, str] = {
 MAX_GOAL_CHARS = 80  # a goal is a short imperative; longer text is a mistake
 
 
+def _plain(goal: str) -> str:
+    return goal.strip().lower().rstrip(".")
+
+
 @dataclass(frozen=True)
 class GoalSet:
     """An ordered set of goals; the position of a goal is its action code."""
@@ -71,11 +75,11 @@ class GoalSet:
 
     def code(self, goal: str) -> int:
         """The action code of a goal's text or alias; case and a missing full stop are forgiven."""
-        wanted = goal.strip().lower().rstrip(".") + "."
-        wanted = self.aliases.get(wanted, wanted)
-        if wanted not in self.goals:
+        names = {_plain(name): i for i, name in enumerate(self.goals)}
+        names |= {_plain(alias): self.goals.index(name) for alias, name in self.aliases.items() if _plain(alias) not in names}
+        if _plain(goal) not in names:
             raise UnknownNameError("goal", goal, self.goals)
-        return self.goals.index(wanted)
+        return names[_plain(goal)]
 
     def __contains__(self, goal: object) -> bool:
         """Whether a text is one of the goals, literally (aliases do not count)."""

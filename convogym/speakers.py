@@ -39,7 +39,7 @@ class Utterance:
     features: npt.NDArray[np.float32] = field(repr=False)
     """shape (feature_size,): mean of the last hidden states that predicted these tokens"""
     log_prob: float
-    """natural log-probability of the tokens under the speaker's unfiltered distribution; 0 where it has none"""
+    """natural log-probability of the tokens before top-k and top-p, among those that may be said; 0 where it has none"""
     is_empty: bool = False
     """the speaker said nothing; `text` is then "..." """
     is_cut_off: bool = False

@@ -50,7 +50,7 @@ def normalise(text: str) -> str:
     """The project's spelling of a text.
 
     Lower-cases, folds typographic quotes and dashes, removes control characters, squeezes white space, attaches punctuation
-    ("hi , there !" -> "hi, there!") and rejoins split contractions ("do n't" -> "don't"). Idempotent; words stay as they are.
+    ("hi , there !" -> "hi, there!") and rejoins split contractions ("do n't" -> "don't"). Words stay as they are.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

@@ -10,7 +10,7 @@ import functools
 import multiprocessing
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from convogym.dialogue import Persona
 from convogym.envs.observations import make_observer
@@ -48,16 +48,14 @@ def resolve_speakers(responder: str | Speaker, goal_speaker: str | Speaker | Non
     return (_load(goal_speaker).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
 
 
-class _Model:
+class _Model(Protocol):
     """What `convogym.agents.loading.load` returns, as far as it matters here."""
 
     def goal_speaker(self) -> Speaker:
         """The model as speaker 1."""
-        raise NotImplementedError
 
     def responder(self) -> Speaker:
         """The model as speaker 2."""
-        raise NotImplementedError
 
 
 def _load(name: str) -> _Model:

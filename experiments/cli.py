@@ -68,7 +68,11 @@ def demo(
     from convogym.experiments.demo import run_demo
 
     with stoppable(lambda: f"What the demo had finished is in {out}."):
-        console.result(run_demo(out, seed, quick, console.progress), "demo")
+        found = run_demo(out, seed, quick, console.progress)
+    if not json:
+        for name, talk in found.pop("transcripts").items():
+            console.say("\n".join([f"--- {name} ---", *map(printable, talk.splitlines()), ""]))
+    console.result(found, "demo")
 
 
 @app.command(epilog="Example: convogym chat --fact 'i have two dogs.' --fact 'i am a nurse.'")
@@ -235,7 +239,7 @@ def finetune(
     console.result(done if json else {**done, "curve": None}, "fine-tuned")
 
 
-@app.command(epilog="Example: convogym pretrain --data ../shared/data --out runs/mini --resume")
+@app.command(epilog="Example: convogym pretrain --data corpora --out runs/mini --resume")
 def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of corpora.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and model.")],
@@ -269,7 +273,7 @@ def pretrain(
     console.result(done, "pretrained")
 
 
-@app.command(epilog="Example: convogym train-reader --base runs/mini/model --data ../shared/data --out runs/reader")
+@app.command(epilog="Example: convogym train-reader --base runs/mini/model --data corpora --out runs/reader")
 def train_reader(
     base: Annotated[Path, typer.Option(help="Model folder whose first layers the reader takes.")],
     out: Annotated[Path, typer.Option(help="Folder for the reader.")],

@@ -17,29 +17,25 @@ from convogym.dialogue import Dialogue, Persona
 from convogym.errors import InputError
 from convogym.layouts import Example, Tokenizer, line_examples, plain_examples, responder_examples
 from convogym.readers import read_dialogues
-from convogym.text import contract, normalise
+from convogym.text import normalise
 
-SPELLED_OUT = ("personachat_train_part",)  # released with "i am" for "i'm"
 LEFT_OUT = ("convai2_dev",)  # evaluation only
 PLACEHOLDER = "[user"  # Synthetic-Persona-Chat leaves "[User 1's name]" in some dialogues
 HELD_BACK = 40  # every n-th dialogue of a corpus is never trained on, to watch the loss on
 GOAL_DROPOUT = 0.15  # share of steered lines whose goal is not named, so that lines without goals stay fluent
 
 
-def spelled(dialogue: Dialogue, *, contracted: bool = False) -> Dialogue:
-    """The dialogue in the project's spelling; `contracted` also shortens "i am" and its like."""
+def spelled(dialogue: Dialogue) -> Dialogue:
+    """The dialogue in the project's spelling."""
 
     def fix(text: str) -> str:
-        text = normalise(text)
-        return contract(text) if contracted else text
+        return normalise(text) or "..."
 
     def persona(old: Persona | None) -> Persona | None:
         return None if old is None else Persona(tuple(fix(fact) for fact in old.facts))
 
     turns = tuple(
-        dataclasses.replace(
-            t, line=fix(t.line) or "...", reply=None if t.reply is None else fix(t.reply) or "...", candidates=None
-        )
+        dataclasses.replace(t, line=fix(t.line), reply=None if t.reply is None else fix(t.reply), candidates=None)
         for t in dialogue.turns
     )
     return Dialogue(turns, persona(dialogue.persona), persona(dialogue.partner_persona), dialogue.source)
@@ -70,7 +66,7 @@ def read_folder(folder: Path) -> dict[str, list[Dialogue]]:
         if not path.name.endswith((".jsonl.gz", ".jsonl", ".txt", ".json", ".csv")) or name.startswith(LEFT_OUT):
             continue
         dialogues = [d for d in read_dialogues(path) if not any(PLACEHOLDER in text.lower() for text in d.utterances)]
-        corpora[name] = [spelled(d, contracted=name in SPELLED_OUT) for d in dialogues]
+        corpora[name] = [spelled(d) for d in dialogues]
     if not corpora:
         raise InputError(f"{folder}: expected corpora (*.jsonl.gz, *.jsonl, *.txt, *.json, *.csv) in it, found none.")
     return corpora

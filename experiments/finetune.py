@@ -6,7 +6,8 @@ convogym finetune --store runs/episodes.db --model persona-mini --out runs/tuned
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.speakers import HUMAN, GoalJudge
 from convogym.store import EpisodeStore
 
-CORRECTION_WEIGHT = 8.0  # a corrected utterance is drawn so many times as often as one the model said itself
 KEPT = 0.8  # a stored line is learnt from only if the judge gives its goal at least this chance
 MOST_PER_GOAL = 400  # best lines kept of each goal, so that easy goals do not crowd out hard ones
 REHEARSAL_SEED = 31
@@ -32,7 +32,9 @@ def pairs_of(episodes: Iterable[Episode], judge: GoalJudge) -> tuple[list[Any], 
     """What there is to learn from stored episodes.
 
     A corrected line or reply counts whatever it says. An uncorrected line counts if it followed its goal: of each goal the
-    `MOST_PER_GOAL` best by the judge, none under `KEPT`; lines said blank, cut off or before a dropped context do not count.
+    `MOST_PER_GOAL` best by the judge, none under `KEPT`; lines said blank, cut off or before a dropped context do not count,
+    nor do those of a person. What stands before a target is what was really said, corrections left out, for the talk went on
+    from that.
 
     Args:
         episodes: from the store.
@@ -55,19 +57,27 @@ def pairs_of(episodes: Iterable[Episode], judge: GoalJudge) -> tuple[list[Any], 
         for turn in episode.turns:
             goals.append(None if by_person else turn.goal)
             if turn.corrected_line is not None and not by_person:
-                pairs.append(Pair((), tuple(said), tuple(goals), turn.corrected_line, CORRECTION_WEIGHT))
+                pairs.append(Pair((), tuple(said), tuple(goals), turn.corrected_line, is_correction=True))
                 counts["corrected_lines"] += 1
             elif not by_person and not any(turn.faults.get(fault) for fault in ("line_empty", "cut_off", "context_dropped")):
                 lines.append((said[-1] if said else "", Pair((), tuple(said), tuple(goals), turn.line)))
                 actions.append((GoalSet(episode.goals, {}), turn.action))
-            said.append(turn.corrected_line or turn.line)
             if turn.corrected_reply is not None:
-                pairs.append(Pair(episode.persona, tuple(said), (), turn.corrected_reply, CORRECTION_WEIGHT))
+                heard = (*said, turn.corrected_line or turn.line)
+                pairs.append(Pair(episode.persona, heard, (), turn.corrected_reply, is_correction=True))
                 counts["corrected_replies"] += 1
-            said.append(turn.corrected_reply or turn.reply)
+            said += [turn.line, turn.reply]
     best = _best_lines(lines, actions, judge)
     counts["followed_lines"] = len(best)
     return pairs + best, counts
+
+
+def worth_reading(store: EpisodeStore) -> Iterator[Episode]:
+    """The store's episodes, but for those broken off that were played again to their end."""
+    finished = {(episode.policy, episode.seed) for episode in store.episodes(finished=True)}
+    for episode in store.episodes():
+        if episode.finished or (episode.policy, episode.seed) not in finished:
+            yield episode
 
 
 def _best_lines(lines: Sequence[tuple[str, Any]], actions: Sequence[tuple[GoalSet, int]], judge: GoalJudge) -> list[Any]:
@@ -132,6 +142,7 @@ def finetune(
 
     from convogym.agents import scoring
     from convogym.agents.finetuning import FinetuneConfig, Finetuner
+    from convogym.agents.folders import check_replaceable
     from convogym.agents.loading import load
     from convogym.agents.model import LanguageModel
     from convogym.agents.reader import FOLLOWS, load_reader
@@ -139,9 +150,12 @@ def finetune(
 
     if not store.is_file():
         raise InputError(f"{store}: expected an episode store, found none; make one with `convogym collect --store {store}`.")
+    out = Path(os.path.abspath(out))
+    check_replaceable(out)
+    config = FinetuneConfig(steps=steps, lr=lr, tolerance=tolerance, seed=seed)
     judge = load_reader()
     with EpisodeStore(store) as opened:
-        pairs, counts = pairs_of(opened.episodes(), judge)
+        pairs, counts = pairs_of(worth_reading(opened), judge)
     tuned = load(model)
     contexts = scoring.contexts_of(held_out_dialogues(200), CONTEXTS, np.random.default_rng([seed, 6]))
 
@@ -150,7 +164,6 @@ def finetune(
         return float(np.mean([line.probabilities[line.action] >= FOLLOWS for line in lines]))
 
     train, watched = rehearsal_dialogues()
-    config = FinetuneConfig(steps=steps, lr=lr, tolerance=tolerance, seed=seed)
     finetuner = Finetuner(tuned, pairs, train, watched, following, config)
     curve: list[dict[str, float | int | None]] = []
     writer: Any = SummaryWriter(str(tensorboard or out.with_name(out.name + ".log")))
@@ -168,9 +181,10 @@ def finetune(
     if result.got_worse(tolerance):
         raise InputError(
             f"the tuned model got worse than --tolerance {tolerance} allows (following {result.following_before:.3f} -> "
-            f"{result.following_after:.3f}, loss {result.nll_before:.3f} -> {result.nll_after:.3f}); nothing was written."
+            f"{result.following_after:.3f}, loss {result.nll_before:.3f} -> {result.nll_after:.3f}); no model was written."
         )
-    tuned.save(out, torch.float16, {"tuned_from": model})
+    about = {"tuned_from": model, "seed": seed, "finetune": dataclasses.asdict(config), "learnt_from": counts}
+    tuned.save(out, torch.float16, about)
     return {
         "model": model,
         "out": str(out),

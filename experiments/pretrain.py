@@ -56,29 +56,35 @@ class Recipe:
     """steps of broad talk"""
     persona_steps: int = 680
     """steps of personas and goals"""
-    matrix_lr: float = 3e-3
-    """Muon's full rate; at 2e-2 the attention saturates and the model never follows a goal (experiments/LOG.md)"""
-    other_lr: float = 2e-3
-    """AdamW's full rate"""
+    broad_rates: tuple[float, float] = (3e-3, 2e-3)
+    """Muon's and AdamW's full rates in the broad phase"""
+    persona_rates: tuple[float, float] = (6e-3, 3e-3)
+    """the same in the persona phase; at Muon 2e-2 the attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
 
 RECIPE = Recipe()
 
 
 def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConfig], ...]:
-    """The phases of a recipe: name, mix, the step each ends at, and the training config they share."""
+    """The phases of a recipe: name, mix, the step each ends at, and its training config."""
     total = recipe.broad_steps + recipe.persona_steps
-    config = TrainingConfig(
-        steps=total,
-        batch_tokens=2048,
-        accumulate=3,
-        matrix_lr=recipe.matrix_lr,
-        other_lr=recipe.other_lr,
-        weight_decay=0.05,
-        decay_from=total * 2 // 5,
-        seed=seed,
+
+    def config(rates: tuple[float, float]) -> TrainingConfig:
+        return TrainingConfig(
+            steps=total,
+            batch_tokens=2048,
+            accumulate=3,
+            matrix_lr=rates[0],
+            other_lr=rates[1],
+            weight_decay=0.05,
+            decay_from=total * 2 // 5,
+            seed=seed,
+        )
+
+    return (
+        ("broad", BROAD, recipe.broad_steps, config(recipe.broad_rates)),
+        ("personas", PERSONAS, total, config(recipe.persona_rates)),
     )
-    return (("broad", BROAD, recipe.broad_steps, config), ("personas", PERSONAS, total, config))
 
 
 def pretrain(

@@ -520,7 +520,8 @@ def load(path: Path | str, *, trust: bool = False, seed: int = 0) -> LearnedPoli
         raise CheckpointError(
             f"the weights in {folder} are not those of the policy that {SPEC_FILE} describes: {lines}"
         ) from problem
-    return LearnedPolicy(spec, network, seed, name=folder.resolve().name)
+    # The weights are part of the name: episodes of two policies that were saved under one folder name are two runs.
+    return LearnedPolicy(spec, network, seed, name=f"{folder.resolve().name}@{digest[:8]}")
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:

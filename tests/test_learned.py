@@ -113,7 +113,7 @@ def test_a_stored_policy_comes_back_the_same(algorithm: str, tmp_path: Path) -> 
     back = load(folder)
     observation = np.random.default_rng(0).normal(size=(20, SIZE)).astype(np.float32)
     assert np.array_equal(policy.scores(observation), back.scores(observation))
-    assert back.name == "mine" and back.spec.goals == GOALS and back.spec.algorithm == algorithm
+    assert back.name.startswith("mine@") and back.spec.goals == GOALS and back.spec.algorithm == algorithm
     assert back.spec.training["hyperparameters"] == dict(HYPERPARAMETERS[algorithm])
     assert sorted(path.name for path in folder.iterdir()) == ["policy.json", "policy.safetensors"]
     assert load(folder / "policy.json").spec == load(folder / "policy.safetensors").spec == back.spec

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from shared_data import shared_path
 from tiny import tiny_model, tiny_tokenizer
 
 from convogym.agents.loading import load
+from convogym.agents.sampling import Sampling
 from convogym.agents.speaking import ModelSpeaker
+from convogym.agents.tokenizer import BPETokenizer
 from convogym.errors import CheckpointError, InputError, UnknownNameError
 
 
@@ -86,8 +90,6 @@ def test_old_binary_weights_without_the_prefix_load(hub_folder: Path) -> None:
 
 @pytest.mark.shared
 def test_a_hub_checkpoint_speaks(hub_folder: Path) -> None:
-    import numpy as np
-
     from convogym.speakers import Request
 
     speaker = ModelSpeaker(load(hub_folder))
@@ -126,6 +128,10 @@ def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
         ({"model_type": "llama"}, "type 'gpt2'"),
         ({"n_layer": 3}, "not those of a GPT-2"),
         ({"n_head": 5}, "multiple of `n_head`"),
+        ({"n_head": 0}, "`n_head` must be a whole number"),
+        ({"n_positions": 1e9}, "`n_positions` must be a whole number"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ({"convogym": []}, "format, layout and lower"),
         ({"eos_token_id": 3}, "eos"),
         ({"convogym": {"format": 99, "layout": "inline", "lower": True}}, "upgrade"),
         ({"convogym": {"format": 1, "layout": "sideways", "lower": True}}, "unknown layout"),
@@ -158,11 +164,61 @@ def test_a_hub_id_without_network_says_so(tmp_path: Path) -> None:
         load("nobody/such-a-model-anywhere")
 
 
-def test_saving_over_an_old_model_replaces_it_whole(tmp_path: Path) -> None:
+def test_saving_over_an_old_model_replaces_it_whole_but_for_its_card(tmp_path: Path) -> None:
     folder = saved(tmp_path)
-    (folder / "stale.txt").write_text("old")
+    (folder / "pytorch_model.bin").write_text("old")
+    (folder / "README.md").write_text("# card")
     tiny_model(seed=1).save(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_saving_never_touches_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    """Replacing `--out ~/documents` by a model would have deleted the documents."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.txt"):
+        tiny_model().save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_full_disk_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved(tmp_path)
+    before = (folder / "model.safetensors").read_bytes()
+
+    def full(self: BPETokenizer, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(BPETokenizer, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        tiny_model(seed=1).save(folder)
+    assert (folder / "model.safetensors").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_text_never_becomes_a_token_that_a_foreign_vocabulary_forgot_to_protect(tmp_path: Path) -> None:
+    """A vocabulary may hold `<|act|>` as an ordinary added token, which text could become."""
+    folder = saved(tmp_path)
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())
+    for token in vocabulary["added_tokens"]:
+        token["special"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    tokenizer = load(folder).tokenizer
+    assert not set(tokenizer.encode("a <|act|> b<|endoftext|>")) & set(tokenizer.control_ids)
+
+
+def test_ids_without_a_text_are_never_said(tmp_path: Path) -> None:
+    """Embeddings padded beyond the vocabulary would decode to nothing."""
+    model = tiny_model()
+    weight = model.network.transformer.wte.weight
+    model.network.transformer.wte.weight = torch.nn.Parameter(torch.cat([weight, 5 * weight[:64]]))
+    model.network.shape = dataclasses.replace(model.network.shape, vocab_size=464)
+    noise = np.random.default_rng(0).random((20, 12))
+    for said in model.decoder().generate(range(20), [[5, 6]] * 20, noise, Sampling(top_k=464, top_p=1.0, max_tokens=12)):
+        assert max(said.ids) < 400
+
+
+def test_a_bound_on_replies_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(InputError, match="`max_tokens` must be at most half"):
+        tiny_model(n_positions=128).responder(Sampling(max_tokens=100))
 
 
 def test_vocabulary_size_is_kept() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from shared_data import CHECKOUT
@@ -16,7 +17,11 @@ def test_the_readme_has_examples() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_example_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_runs(
+    number: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
     exec(compile(BLOCKS[number], f"README example {number + 1}", "exec"), {"__name__": "readme"})
     if "print(" in BLOCKS[number]:
         assert capsys.readouterr().out.strip()

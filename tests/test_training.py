@@ -15,7 +15,7 @@ from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair, pair_exa
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import orthogonalised
 from convogym.agents.training import Trainer, TrainingConfig, batches, mean_nll, padded, target_nll
-from convogym.errors import CheckpointError, InputError
+from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example, responder_examples
 
 CONFIG = TrainingConfig(steps=8, batch_tokens=600, warmup=2, decay_from=4, dropout=0.1, seed=5)
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     with torch.no_grad():
         model.network.transformer.wpe.weight[:] = float("nan")
-    with pytest.raises(FloatingPointError, match="step 2"):
+    with pytest.raises(TrainingError, match="step 2"):
         list(trainer.run())
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
 
@@ -183,18 +183,32 @@ def test_finetuning_learns_the_pairs_and_keeps_the_best_weights() -> None:
     assert seen[-1].ctrl_loss < seen[0].ctrl_loss and seen[-1].persona_loss < seen[0].persona_loss
 
 
-def test_a_run_that_helps_nothing_leaves_the_model_as_it_was() -> None:
+def test_a_run_that_does_harm_is_told_apart() -> None:
+    """A rate that wrecks the model: the kept weights are worse than the tolerance allows, and the result says so."""
     model = tiny_model()
-    before = state(model)
     rng = np.random.default_rng(0)
-    dialogues = [grammar.dialogue(rng, "train", 2) for _ in range(4)]
+    talks = [grammar.dialogue(rng, "train", 2) for _ in range(4)]
     pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?")]
-    finetuner = Finetuner(
-        model, pairs, dialogues, dialogues, lambda candidate: 0.5, FinetuneConfig(steps=3, pairs=1, rehearsal=1)
-    )
+    config = FinetuneConfig(steps=6, lr=3.0, pairs=1, rehearsal=1, evaluate_every=2)
+    finetuner = Finetuner(model, pairs, talks, talks, lambda candidate: 0.5, config)
     list(finetuner.run())
-    assert finetuner.result is not None and finetuner.result.best_step == 0
-    assert all(torch.equal(a, b) for a, b in zip(before, state(model), strict=True))
+    assert finetuner.result is not None and finetuner.result.got_worse(config.tolerance)
+
+
+def test_corrections_are_half_of_every_step_however_few_they_are() -> None:
+    model = tiny_model()
+    talks = [grammar.dialogue(np.random.default_rng(0), "train", 2)]
+    pairs = [Pair((), (), ("ask about pets.",), f"line {i}") for i in range(40)]
+    pairs.append(Pair((), (), ("ask about pets.",), "do you have a dog?", is_correction=True))
+    finetuner = Finetuner(model, pairs, talks, talks, lambda candidate: 0.5, FinetuneConfig(steps=1, pairs=8))
+    drawn = finetuner._drawn_pairs(np.random.default_rng(0))
+    assert len(drawn) == 8 and sum(example == pair_example(model, pairs[-1]) for example in drawn) == 4
+
+
+@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": float("nan")}, {"lr": -1.0}, {"tolerance": 1.0}, {"pairs": 0}])
+def test_impossible_configurations_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(bad))):
+        FinetuneConfig(**bad)  # type: ignore[arg-type]  # the values are wrong on purpose
 
 
 def test_nothing_to_learn_from_is_an_error() -> None:
