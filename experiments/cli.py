@@ -65,14 +65,16 @@ def demo(
     """See the whole loop once: talk, learn a policy, record, fine-tune, talk again."""
     console = Console(json)
     check_out(out)
-    from convogym.experiments.demo import run_demo
+    from convogym.experiments.demo import run_demo, summary
 
     with stoppable(lambda: f"What the demo had finished is in {out}."):
         found = run_demo(out, seed, quick, console.progress)
-    if not json:
-        for name, talk in found.pop("transcripts").items():
-            console.say("\n".join([f"--- {name} ---", *map(printable, talk.splitlines()), ""]))
-    console.result(found, "demo")
+    if json:
+        console.result(found)
+        return
+    for name, talk in found["transcripts"].items():
+        console.say("\n".join([f"--- {name} ---", *map(printable, talk.splitlines()), ""]))
+    console.say(summary(found))
 
 
 @app.command(epilog="Example: convogym chat --fact 'i have two dogs.' --fact 'i am a nurse.'")

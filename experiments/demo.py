@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ FULL = DemoConfig(12_288, 200, 160, 90, 60)
 QUICK = DemoConfig(1_024, 40, 32, 20, 10)
 ALGORITHM = "ppo"
 MODEL = "persona-mini"
+WHEN = ("before", "after")
 LEARNING_RATE = 3e-4
 TOLERANCE = 0.02
 
@@ -130,6 +131,23 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
     }
     write_report(out / "report.html", result, compared, trained, tuned, before, after)
     return result
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """What the demo found, as the lines its command prints."""
+    rows = [f"{'policy':<18}{'mean return':>12}{'95 % interval':>20}{'different goals a talk':>25}"]
+    for name, found in result["policies"].items():
+        low, high = found["mean_return_interval"]
+        around = f"{low:.3f} .. {high:.3f}"
+        rows.append(f"{name:<18}{found['mean_return']:>12.3f}{around:>20}{found['goals_asked']:>25.2f}")
+    for gap in result["differences"]:
+        low, high = gap["mean_interval"]
+        winner = "no winner" if gap["winner"] is None else f"{gap['winner']} is better"
+        rows.append(f"{gap['a']} minus {gap['b']}: {gap['mean']:+.3f} [{low:+.3f}, {high:+.3f}], n = {gap['n']}: {winner}")
+    goals = result["goal_following"]
+    shares = [f"{goals[when]:.1%} [{goals[f'{when}_interval'][0]:.1%}, {goals[f'{when}_interval'][1]:.1%}]" for when in WHEN]
+    rows.append(f"goals followed, of {goals['n']} lines: {shares[0]} before fine-tuning, {shares[1]} after")
+    return "\n".join([*rows, f"{result['seconds']:.0f} s in all; plots and transcripts: {result['report']}"])
 
 
 def _transcript(model: Any, seed: int) -> str:

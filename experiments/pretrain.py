@@ -54,7 +54,7 @@ class Recipe:
     """longest training example"""
     broad_steps: int = 120
     """steps of broad talk"""
-    persona_steps: int = 900
+    persona_steps: int = 1080
     """steps of personas and goals"""
     broad_rates: tuple[float, float] = (3e-3, 2e-3)
     """Muon's and AdamW's full rates in the broad phase"""
