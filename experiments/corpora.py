@@ -120,6 +120,8 @@ class Mix:
     """for corpora not named"""
     grammar: int = 0
     """how many fresh grammar dialogues an epoch gets (each in both views)"""
+    grammar_replies: int = 0
+    """how many more it gets in the responder's view alone"""
 
 
 def _draw(dialogues: Sequence[Dialogue], share: float, limit: int, rng: np.random.Generator) -> list[Dialogue]:
@@ -181,9 +183,11 @@ def epoch_maker(
             for dialogue in _draw(dialogues, share.lines, share.limit, rng):
                 labelled = weak_labels.label(dialogue)
                 examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
-        for _ in range(mix.grammar):
+        for number in range(mix.grammar + mix.grammar_replies):
             dialogue = grammar.dialogue(rng, "train")
             examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+            if number >= mix.grammar:
+                continue
             examples += line_examples(layout, tokenizer, reordered(dialogue, rng), max_tokens, choose)
         return examples
 

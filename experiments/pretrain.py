@@ -1,4 +1,4 @@
-"""Trains persona-mini from nothing: a vocabulary, a phase of broad talk, a phase of personas and goals.
+"""Trains persona-mini from nothing: a vocabulary, broad talk, then personas and goals, then replies that reveal personas.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -37,6 +37,16 @@ PERSONAS = Mix(
     other=Share(plain=0.1),
     grammar=3500,
 )
+REVEALING = Mix(
+    shares={
+        "personachat_train_part": Share(replies=1.0),
+        "synthetic_persona_chat": Share(replies=0.6, swapped=0.4),
+        "steered_talk": Share(replies=3.0, lines=2.0),
+        "self_dialogue": Share(plain=1.0, limit=600),
+    },
+    grammar=1500,
+    grammar_replies=4500,
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,14 @@ class Recipe:
     """longest training example"""
     broad_steps: int = 120
     """steps of broad talk"""
-    persona_steps: int = 1080
+    persona_steps: int = 891
     """steps of personas and goals"""
+    revealing_steps: int = 250
+    """steps in which most targets are replies of somebody whose persona is known"""
     broad_rates: tuple[float, float] = (3e-3, 2e-3)
     """Muon's and AdamW's full rates in the broad phase"""
     persona_rates: tuple[float, float] = (6e-3, 3e-3)
-    """the same in the persona phase; at Muon 2e-2 the attention saturates and no goal is ever followed (experiments/LOG.md)"""
+    """the same in the two persona phases; at Muon 2e-2 the attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
 
 RECIPE = Recipe()
@@ -67,7 +79,7 @@ RECIPE = Recipe()
 
 def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConfig], ...]:
     """The phases of a recipe: name, mix, the step each ends at, and its training config."""
-    total = recipe.broad_steps + recipe.persona_steps
+    total = recipe.broad_steps + recipe.persona_steps + recipe.revealing_steps
 
     def config(rates: tuple[float, float]) -> TrainingConfig:
         return TrainingConfig(
@@ -81,9 +93,11 @@ def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConf
             seed=seed,
         )
 
+    revealing_from = recipe.broad_steps + recipe.persona_steps
     return (
         ("broad", BROAD, recipe.broad_steps, config(recipe.broad_rates)),
-        ("personas", PERSONAS, total, config(recipe.persona_rates)),
+        ("personas", PERSONAS, revealing_from, config(recipe.persona_rates)),
+        ("revealing", REVEALING, total, config(recipe.persona_rates)),
     )
 
 
