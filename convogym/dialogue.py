@@ -38,7 +38,7 @@ def check_text(text: str, name: str, limit: int) -> str:
     if "\0" in text:
         raise InputError(f"{name} must not hold null bytes, got {text[:40]!r}.")
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise InputError(f"{name} must be valid Unicode, got {text[:40]!r}.")
+        raise InputError(f"{name} must be text that UTF-8 can hold, got a lone surrogate in {text[:40]!r}.")
     return text
 
 

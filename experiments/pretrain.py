@@ -71,7 +71,7 @@ class Recipe:
     broad_rates: tuple[float, float] = (3e-3, 2e-3)
     """Muon's and AdamW's full rates in the broad phase"""
     persona_rates: tuple[float, float] = (6e-3, 3e-3)
-    """the same in the two persona phases; at Muon 2e-2 the attention saturates and no goal is ever followed (experiments/LOG.md)"""
+    """the same in the persona phases; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
 
 RECIPE = Recipe()

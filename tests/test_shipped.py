@@ -6,17 +6,15 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from convogym.agents import LanguageModel, load, load_reader
+from convogym.agents import LanguageModel, load
 from convogym.experiments import train_reader
 from convogym.experiments.collect import collect, make_env
 from convogym.experiments.demo import run_demo
-from convogym.experiments.evaluate_goals import evaluate_goals
+from convogym.experiments.evaluate_goals import evaluate_goal_judge, evaluate_goals
 from convogym.experiments.finetune import finetune
-from convogym.experiments.rollout import run_episodes
-from convogym.policies.baselines import CyclePolicy, RandomPolicy
+from convogym.policies.baselines import RandomPolicy
 from convogym.store import EpisodeStore
 
 MODELS = Path(str(files("convogym") / "models"))
@@ -56,23 +54,6 @@ def test_the_judges_are_informative() -> None:
     assert found["matcher_grammar_held_out"]["true_persona_first"] >= 0.8
 
 
-def test_cycling_through_the_goals_reveals_the_persona(model: LanguageModel) -> None:
-    """The true persona comes out first among 21 in at least 80 % of talks with held-out grammar personas."""
-    env = make_env(model, 40, personas="grammar-held-out")
-    episodes = run_episodes(env, CyclePolicy(11), list(range(40)))
-    reader = load_reader()
-    pool = [episode.persona for episode in episodes]
-    hits = 0
-    for i, episode in enumerate(episodes):
-        rng = np.random.default_rng(i)
-        others = [pool[j] for j in rng.permutation(40) if pool[j] != episode.persona][:20]
-        candidates = [episode.persona.facts, *(other.facts for other in others)]
-        evidence = reader.evidence([(t.line, t.reply) for t in episode.turns], [candidates] * len(episode.turns))
-        total = np.sum(evidence, axis=0)
-        hits += bool(total[0] > total[1:].max())
-    assert hits >= 32
-
-
 def test_stored_episodes_become_a_tuned_model(model: LanguageModel, tmp_path: Path) -> None:
     with EpisodeStore(tmp_path / "episodes.db") as store:
         collect(make_env(model, 16, num_turns=4), RandomPolicy(11, 0), store, 16)
@@ -81,6 +62,12 @@ def test_stored_episodes_become_a_tuned_model(model: LanguageModel, tmp_path: Pa
     assert load(tmp_path / "tuned").layout == "inline"
     assert [point["step"] for point in found["curve"]] == [1, 2, 3]
     assert all(point["ctrl_loss"] > 0 and point["persona_loss"] > 0 for point in found["curve"])
+
+
+def test_the_judge_agrees_with_lines_labelled_by_reading() -> None:
+    """231 lines that persona-mini said, labelled by somebody who did not know which goal was asked for."""
+    found = evaluate_goal_judge(Path(__file__).parent / "data" / "judged_lines.jsonl")
+    assert found["n"] == 231 and found["micro"]["f1"] > 0.6
 
 
 @pytest.mark.slow
