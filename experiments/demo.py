@@ -53,7 +53,7 @@ ALGORITHM = "ppo"
 MODEL = "persona-mini"
 WHEN = ("before", "after")
 LEARNING_RATE = 3e-4
-TOLERANCE = 0.02
+TOLERANCE = 0.05  # the share is watched on 264 lines, which is good to two points
 
 
 def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) -> dict[str, Any]:
