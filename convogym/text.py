@@ -65,7 +65,7 @@ def normalise(text: str) -> str:
 
 
 def contract(text: str) -> str:
-    """Contracts what a corpus spelled out ("i am a nurse" -> "i'm a nurse"); for lower-case training text only."""
+    """Contracts what is spelled out ("i am a nurse" -> "i'm a nurse"); for lower-case text; the grammar uses it."""
     for pattern, short in _CONTRACTIONS:
         text = pattern.sub(short, text)
     return text

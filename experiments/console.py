@@ -1,7 +1,7 @@
 """How the `convogym` program speaks: results on standard output, everything else on standard error, errors as one line.
 
 With `--json` the one JSON object of the result is all that standard output gets; without it, results are tables. Exit codes:
-0, 2 for what the user or the machine got wrong (`InputError`, `OSError`), 130 after Ctrl-C. No other module prints.
+0, 2 for what the user or the machine got wrong (`InputError`, `OSError`), 130 after Ctrl-C.
 """
 
 from __future__ import annotations

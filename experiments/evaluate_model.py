@@ -85,9 +85,9 @@ def evaluate_model(
     if hits:
         with bar("candidates") as shown:
             ranked = scoring.ranks_of_gold(loaded, dialogues, seed, DISTRACTORS, shown.update)
-        result["protocol"]["hits_at_1"] = (
-            "log p(reply | persona, history) - log p(reply); 19 seeded random replies of the file"
-        )
+        given = any(turn.candidates for d in dialogues for turn in d.turns)
+        others = "the file's own candidates, where it has them" if given else "19 seeded random replies of the file"
+        result["protocol"]["hits_at_1"] = f"log p(reply | persona, history) - log p(reply); against {others}"
         result["hits_at_1"] = float(np.concatenate(ranked).mean())
         result["hits_at_1_interval"] = _mean_interval([each.astype(float) for each in ranked], rng)
     return result
