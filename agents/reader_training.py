@@ -69,24 +69,34 @@ def goal_loss(reader: Reader, lines: Sequence[LabelledLine]) -> Tensor:
 def match_loss(reader: Reader, dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Tensor:
     """Cross-entropy of the true persona among all personas of the batch, after a random number of turns of each talk.
 
+    Talks may share a persona: personas with the same facts, in whatever order, are one candidate.
+
     Args:
         reader: trained.
-        dialogues: each with a persona of its own.
+        dialogues: each with a persona and at least one reply.
         rng: cuts the talks.
     """
     turns: list[tuple[str, str]] = []
     talk: list[int] = []
+    facts: list[tuple[int, str]] = []
+    places: dict[frozenset[str], int] = {}
+    true: list[int] = []
     for i, dialogue in enumerate(dialogues):
+        assert dialogue.persona is not None
         pairs = [(t.line, t.reply) for t in dialogue.turns if t.reply]
         length = int(rng.integers(1, min(len(pairs), 8) + 1))
         start = int(rng.integers(0, len(pairs) - length + 1))
         turns += pairs[start : start + length]
         talk += [i] * length
-    facts = [(i, fact) for i, dialogue in enumerate(dialogues) if dialogue.persona for fact in dialogue.persona.facts]
+        own = frozenset(dialogue.persona.facts)
+        if own not in places:
+            places[own] = len(places)
+            facts += [(places[own], fact) for fact in dialogue.persona.facts]
+        true.append(places[own])
     fit = reader.network.fit(reader.read(turns), reader.read([("", fact) for _, fact in facts]))
-    evidence = reader.network.evidence(fit, torch.tensor([i for i, _ in facts]), len(dialogues))  # (turns, P)
-    posterior = torch.zeros(len(dialogues), len(dialogues)).index_add(0, torch.tensor(talk), evidence)
-    return functional.cross_entropy(posterior, torch.arange(len(dialogues)))
+    evidence = reader.network.evidence(fit, torch.tensor([place for place, _ in facts]), len(places))  # (turns, P)
+    posterior = torch.zeros(len(dialogues), len(places)).index_add(0, torch.tensor(talk), evidence)
+    return functional.cross_entropy(posterior, torch.tensor(true))
 
 
 def train_reader(
@@ -105,7 +115,7 @@ def train_reader(
         dialogues: for the matcher; each has a persona and at least one reply.
         config: steps, AdamW's rate for the layers (`other_lr`), decay, seed.
         line_batch: lines a step.
-        talk_batch: talks a step; all but one of their personas are distractors.
+        talk_batch: talks a step; the others' personas are a talk's distractors.
 
     Yields:
         Steps done, goal loss and match loss after every step.

@@ -19,36 +19,24 @@ import gzip
 import json
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import CorpusError, InputError, UnknownNameError
+from convogym.lines import numbered_lines
 
 SILENCE = "__SILENCE__"  # stands in ParlAI files for a partner who has said nothing yet
 FACT_COLUMNS = ("Fact 1", "Fact 2", "Fact 3", "Fact 4", "Fact 5")  # header of the original convogym's persona CSV
 _END_OF_TEXT = "<|endoftext|>"
-_GZIP_MAGIC = b"\x1f\x8b"
 _NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")  # null bytes, and surrogates that JSON escapes can smuggle in
-_NUMBERED = re.compile(r"(\d+) (.*)", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{1,9}) (.*)", re.DOTALL)
 _SPC_COLUMNS = ("user 1 personas", "user 2 personas", "Best Generated Conversation")
 _SPC_UTTERANCE = re.compile(r"\W*user ?([12])\W*?:\**\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 # What every format shares: lines with numbers, checked texts, checked dialogues -------------------
-
-
-def _bytes_lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as raw:
-        magic = raw.read(2)
-    if magic != _GZIP_MAGIC:
-        with path.open("rb") as plain:
-            yield from plain
-        return
-    with gzip.open(path, "rb") as unpacked:
-        yield from unpacked
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -58,20 +46,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     if not path.exists():
         raise CorpusError(path, None, "a file", "nothing at this path")
     number = 0
-    source = _bytes_lines(path)
-    while True:
-        try:
-            line = next(source, None)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise CorpusError(path, number + 1, "a complete gzip file", "data that ends or breaks here") from None
-        if line is None:
-            break
-        number += 1
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            got = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-            raise CorpusError(path, number, "UTF-8 text", got) from None
+    for number, line in numbered_lines(path):
+        yield number, line
     if number == 0:
         raise CorpusError(path, None, "at least one dialogue", "an empty file")
 
@@ -187,7 +163,7 @@ def read_jsonl(path: Path | str, source: str = "") -> list[Dialogue]:
             continue
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, or a number too long for an int; or nested without end
             raise CorpusError(path, number, "one JSON object", line.strip()) from None
         dialogues.append(_record(value, path, number, source))
     return _some(dialogues, path)
@@ -356,6 +332,8 @@ def read_transfertransfo(path: Path | str, split: str | None = None) -> list[Dia
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise CorpusError(path, error.lineno, "JSON", f"{error.msg} at column {error.colno}") from None
+    except ValueError as error:
+        raise CorpusError(path, None, "JSON with numbers of a few digits", str(error)) from None
     except RecursionError:
         raise CorpusError(path, None, "JSON of a few levels", "lists or objects nested without end") from None
     splits = data if isinstance(data, dict) else {"all": data}
@@ -490,7 +468,7 @@ def _format_of(path: Path) -> str:
     if first.startswith("{"):
         try:
             record = json.loads(first)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             record = {}
         if "turns" in record:
             return "jsonl" if "source" in record or "persona" not in record else "steered-talk"

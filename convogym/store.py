@@ -21,7 +21,6 @@ import sqlite3
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +30,7 @@ from typing import IO, Any
 
 from convogym.episodes import SCHEMA, Episode, TurnRecord, check_turn, new_id, utc_now
 from convogym.errors import CorpusError, InputError
+from convogym.lines import GZIP_MAGIC, numbered_lines
 
 APPLICATION_ID = 0x63766779  # "cvgy"; SQLite files carry such a number at byte 68 of their header
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction, an import of 100,000 episodes at the longest
@@ -338,7 +338,10 @@ class EpisodeStore:
         source = Path(path)
         added = 0
         with self.transaction():
-            for number, text in _lines(source):
+            for number, line in numbered_lines(source):
+                text = line.rstrip("\r\n")
+                if not text.strip():
+                    continue
                 try:
                     episode = Episode.from_json(text)
                 except InputError as error:
@@ -559,7 +562,7 @@ def _check_place(path: Path) -> None:
     with open(path, "rb") as file:
         start = file.read(16)
     if start and start != b"SQLite format 3\0":
-        kind = "a gzip file" if start[:2] == b"\x1f\x8b" else f"a file that begins with {start!r}"
+        kind = "a gzip file" if start[:2] == GZIP_MAGIC else f"a file that begins with {start!r}"
         raise InputError(f"{path} must be an episode store, got {kind}; import episodes in JSON lines with `import_jsonl`.")
 
 
@@ -602,22 +605,3 @@ def _compressed(raw: IO[bytes], target: Path) -> Iterator[IO[bytes]]:
         return
     with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:  # no name, no time: same episodes, same bytes
         yield file  # type: ignore[misc]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a file that are not blank; `CorpusError` where it is not UTF-8 or a broken gzip."""
-    number = 0
-    with open(path, "rb") as raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        source: IO[bytes] = gzip.GzipFile(fileobj=raw) if is_gzip else raw  # type: ignore[assignment]
-        try:
-            for number, line in enumerate(source, 1):
-                try:
-                    text = line.decode()
-                except UnicodeDecodeError as error:
-                    raise CorpusError(path, number, "text in UTF-8", repr(line)) from error
-                if text.strip():
-                    yield number, text.rstrip("\r\n")
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise CorpusError(path, number + 1, "a whole gzip file", str(error)) from error

@@ -1,7 +1,7 @@
 """One spelling for text from many sources: lower case, plain quotes, no space before punctuation. Knows nothing of tokens.
 
 Corpora differ in casing, in spaces around punctuation and in how they write contractions. Models of this project read and
-write the one form made here.
+write the one form made here. `printable` alone is for people: what a terminal shows of any text.
 """
 
 from __future__ import annotations
@@ -69,3 +69,8 @@ def contract(text: str) -> str:
     for pattern, short in _CONTRACTIONS:
         text = pattern.sub(short, text)
     return text
+
+
+def printable(text: str) -> str:
+    """The text on one line, with a mark in place of every character that a terminal would obey instead of show."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))

@@ -12,7 +12,7 @@ An episode enters the store with its first turn; one that is reset before its en
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +22,8 @@ import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 
 from convogym.dialogue import Persona
-from convogym.episodes import JSON, TurnRecord, check_storable
+from convogym.envs.infos import split_info, turn_record
+from convogym.episodes import JSON, check_storable
 from convogym.errors import InputError
 from convogym.goals import GoalSet
 from convogym.store import EpisodeStore
@@ -103,7 +104,7 @@ class _Recorder:
                 records = []
                 for place, info, reward, _, propensity in turns:
                     ids[place] = self._episode(place)
-                    records.append((ids[place], _record(info, reward, propensity)))
+                    records.append((ids[place], turn_record(info, reward, propensity)))
                 self.store.append_many(records)
                 for place, _, _, is_over, _ in turns:
                     if is_over:
@@ -204,7 +205,7 @@ class RecordVectorEpisodes(_VectorWrapper):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the talks (with a `reset_mask` among the options: some); episodes that were going on stay unfinished."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self._open(infos)
+        self._open(self._split(infos))
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -213,67 +214,30 @@ class RecordVectorEpisodes(_VectorWrapper):
         offered = recorder.ready()
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         over = np.logical_or(terminated, truncated)
+        split = self._split(infos)
+        last = [info.get("final_info", info) for info in split]  # of the step itself, not of a reset that came after it
         recorder.write(
             [
                 (place, info, float(rewards[place]), bool(over[place]), offered[place])
-                for place, info in _last_infos(infos, self.num_envs)
+                for place, info in enumerate(last)
                 if "turn" in info
             ]
         )
-        self._open(infos)
+        self._open(split)
         return observations, rewards, terminated, truncated, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which goals each talk may choose next, shape (num_envs, number of goals), where the environment tells."""
         return self.env.unwrapped.action_masks()  # type: ignore[attr-defined, no-any-return]
 
-    def _open(self, infos: Mapping[str, Any]) -> None:
-        """Begins a talk wherever `infos` has a reset's info."""
-        resets = _mask(infos, "episode_seed", self.num_envs)
-        for place in np.flatnonzero(resets):
-            self._recorder.open(int(place), _row(infos, int(place)))
+    def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        return [split_info(infos, place) for place in range(self.num_envs)]
 
-
-def _last_infos(infos: Mapping[str, Any], places: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """For each place the info of the step itself, not that of a reset that came after it."""
-    ended = _mask(infos, "final_info", places)
-    for place in range(places):
-        yield place, _row(infos["final_info"] if ended[place] else infos, place)
-
-
-def _mask(infos: Mapping[str, Any], key: str, places: int) -> npt.NDArray[np.bool_]:
-    """Which places have the key."""
-    if key not in infos:
-        return np.zeros(places, dtype=np.bool_)
-    return np.asarray(infos.get(f"_{key}", np.ones(places, dtype=np.bool_)))
-
-
-def _row(infos: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """One place's info out of the batched ones; nested mappings are batched in the same way."""
-    row = {}
-    for key, values in infos.items():
-        if key.startswith("_") or key in ("final_info", "final_obs"):
-            continue
-        mask = infos.get(f"_{key}")
-        if mask is None or mask[place]:
-            row[key] = _row(values, place) if isinstance(values, Mapping) else values[place]
-    return row
-
-
-def _record(info: Mapping[str, Any], reward: float, propensity: float | None) -> TurnRecord:
-    return TurnRecord(
-        turn=int(info["turn"]),
-        action=int(info["action"]),
-        goal=info["goal"],
-        line=info["line"],
-        reply=info["reply"],
-        reward=reward,
-        reward_terms={name: float(value) for name, value in info.get("reward_terms", {}).items()},
-        faults={name: bool(value) for name, value in info.get("faults", {}).items()},
-        line_log_prob=float(info["line_log_prob"]),
-        reply_log_prob=float(info["reply_log_prob"]),
-        propensity=propensity,
-    )
+    def _open(self, infos: Sequence[Mapping[str, Any]]) -> None:
+        """Begins a talk wherever there is a reset's info."""
+        for place, info in enumerate(infos):
+            if "episode_seed" in info:
+                self._recorder.open(place, info)
 
 
 def _spec(spec: Any) -> dict[str, JSON]:

@@ -13,15 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from convogym.envs.talks import Talk
+from convogym.text import printable
 
 IMAGE_SIZE = (640, 480)  # pixels, width and height
 _DPI = 100
 _COLUMNS, _ROWS = 88, 28  # characters that fit in the image in 8-point DejaVu Sans Mono
-
-
-def printable(text: str) -> str:
-    """The text on one line, with a mark in place of every character that is not printable."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 def _head(talk: Talk) -> list[str]:

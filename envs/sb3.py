@@ -6,7 +6,6 @@ The one module of `convogym.envs` that imports stable-baselines3 (and with it to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -16,27 +15,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from convogym.envs.infos import split_info
 from convogym.envs.talks import RESET_INFO
 from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
-
-
-def split_info(infos: dict[str, Any], index: int) -> dict[str, Any]:
-    """The info of one dialogue, out of Gymnasium's batched infos; what has no mask belongs to all.
-
-    Numbers become Python's, arrays are copied.
-    """
-    info = {}
-    for key, values in infos.items():
-        is_mask = key.startswith("_") and key[1:] in infos
-        if is_mask or not infos.get(f"_{key}", np.ones(index + 1))[index]:
-            continue
-        if isinstance(values, dict):
-            info[key] = split_info(values, index)
-        else:
-            value = values[index] if isinstance(values, np.ndarray) else values
-            info[key] = value.item() if isinstance(value, np.generic) else deepcopy(value)
-    return info
 
 
 class SB3VecEnv(VecEnv):

@@ -20,10 +20,10 @@ from convogym.dialogue import MAX_FACT_CHARS, MAX_FACTS, MAX_UTTERANCE_CHARS, Pe
 from convogym.envs.recorder import RecordEpisodes
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
-from convogym.experiments.console import printable
 from convogym.policies.base import PolicyLeft
 from convogym.policies.human import HumanPolicy
 from convogym.speakers import HUMAN, Request, Speaker
+from convogym.text import printable
 
 if TYPE_CHECKING:
     from convogym.store import EpisodeStore

@@ -22,6 +22,7 @@ import typer
 from typer.core import TyperGroup
 
 from convogym.errors import InputError
+from convogym.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -200,11 +201,6 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
-
-
-def printable(text: str) -> str:
-    """The text on one line, with a mark in place of every character that a terminal would obey instead of show."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 # --- errors and exit codes --------------------------------------------------------------------------------------------------

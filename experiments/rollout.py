@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from convogym.dialogue import Persona
+from convogym.envs.infos import split_info, turn_record
 from convogym.envs.recorder import RecordVectorEpisodes
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
@@ -153,7 +154,7 @@ def run_episodes(
         for place, row in enumerate(rows):
             talk = running[row]
             chance = float(chances[place])
-            talk.turns.append(_record(infos, row, float(rewards[row]), None if np.isnan(chance) else chance))
+            talk.turns.append(turn_record(split_info(infos, row), float(rewards[row]), None if np.isnan(chance) else chance))
             if not (terminated[row] or truncated[row]):
                 continue
             result = EpisodeResult(seeds[talk.index], talk.persona, tuple(talk.turns))
@@ -210,19 +211,3 @@ def _spread(values: npt.NDArray[Any], rows: Sequence[int], number: int, filler: 
     spread = np.full(number, filler, dtype=values.dtype)
     spread[list(rows)] = values
     return spread
-
-
-def _record(infos: Mapping[str, Any], row: int, reward: float, propensity: float | None) -> TurnRecord:
-    return TurnRecord(
-        turn=int(infos["turn"][row]),
-        action=int(infos["action"][row]),
-        goal=str(infos["goal"][row]),
-        line=str(infos["line"][row]),
-        reply=str(infos["reply"][row]),
-        reward=reward,
-        reward_terms={name: float(of[row]) for name, of in infos["reward_terms"].items() if not name.startswith("_")},
-        faults={name: bool(of[row]) for name, of in infos["faults"].items() if not name.startswith("_")},
-        line_log_prob=float(infos["line_log_prob"][row]),
-        reply_log_prob=float(infos["reply_log_prob"][row]),
-        propensity=propensity,
-    )

@@ -33,7 +33,7 @@ def train_policy(
 
     Args:
         model: says lines and replies.
-        algo: one of `convogym.policies.learned.ALGORITHMS`.
+        algo: one of `convogym.policies.algorithms.ALGORITHMS`.
         steps: turns to learn from.
         out: folder that gets the policy; an older one in it is replaced.
         reward: what is learnt to get.
@@ -84,7 +84,8 @@ def learn(
         Stopped: Ctrl-C.
     """
     from convogym.envs.sb3 import SB3VecEnv
-    from convogym.policies.learned import SPEC_FILE, train
+    from convogym.policies.files import SPEC_FILE
+    from convogym.policies.training import train
 
     if steps < 1:
         raise InputError(f"`steps` must be at least 1, got {steps}.")

@@ -35,7 +35,11 @@ RULES = {
     "agents": Rule(banned=SB3 | {"gymnasium"}),
     "convogym": Rule(banned=HEAVY),
     "envs": Rule(banned_on_import=HEAVY, exceptions={"sb3.py": SB3}),
-    "policies": Rule(banned=frozenset({"transformers"}), banned_on_import=SB3, exceptions={"learned.py": SB3}),
+    "policies": Rule(
+        banned=frozenset({"transformers"}),
+        banned_on_import=SB3,
+        exceptions=dict.fromkeys(("learned.py", "learners.py", "networks.py", "training.py", "zips.py"), SB3),
+    ),
     "experiments": Rule(ours=frozenset({"agents", "envs", "policies"})),
 }
 LAZY_FOLDERS = {("envs", "make.py"): frozenset({"agents"})}  # the factory finds speakers by name, when it is called
@@ -169,7 +173,7 @@ def test_an_import_the_wrong_way_is_found(folder: str, name: str, source: str) -
         ("envs", "make.py", "def f():\n    from convogym.agents import load"),
         ("envs", "rewards.py", "def f():\n    import torch"),
         ("envs", "rewards.py", "if TYPE_CHECKING:\n    import torch"),
-        ("policies", "learned.py", "from sb3_contrib import MaskablePPO"),
+        ("policies", "learners.py", "from sb3_contrib import MaskablePPO"),
         ("experiments", "demo.py", "import torch\nfrom convogym.envs import PersonaChatEnv"),
     ],
 )

@@ -22,8 +22,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from convogym.envs.sb3 import make_sb3_vec_env
 from convogym.errors import CheckpointError, InputError, UnknownNameError
-from convogym.policies.learned import ALGORITHMS, HYPERPARAMETERS, LearnedPolicy, load, train
+from convogym.policies.algorithms import ALGORITHMS, HYPERPARAMETERS
+from convogym.policies.learned import LearnedPolicy, load
 from convogym.policies.loading import make_policy
+from convogym.policies.training import train
 
 EMBEDDING, ACTIONS, TURNS = 4, 5, 4
 SIZE = EMBEDDING + 1 + ACTIONS

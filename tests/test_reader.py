@@ -13,7 +13,7 @@ from convogym import grammar
 from convogym.agents.reader import Reader
 from convogym.agents.reader_training import LabelledLine, fresh_reader, labelled_lines, match_loss, train_reader
 from convogym.agents.training import TrainingConfig
-from convogym.dialogue import Dialogue, Turn
+from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import CheckpointError
 from convogym.goals import PUBLISHED_GOALS
 
@@ -84,19 +84,19 @@ def test_a_fact_that_fits_nothing_says_nothing_for_its_persona(reader: Reader) -
     np.testing.assert_allclose(evidence[0].numpy(), [b - np.log(3), b - np.log(2)], atol=1e-5)
 
 
-def test_match_loss_without_knowledge_is_that_of_guessing(reader: Reader) -> None:
-    """Replies that reveal nothing leave every persona of one size alike."""
+@pytest.mark.parametrize(("talks", "personas"), [(8, 8), (8, 4), (3, 1)])
+def test_match_loss_without_knowledge_is_that_of_guessing(reader: Reader, talks: int, personas: int) -> None:
+    """Replies that reveal nothing leave every persona of one size alike; a persona of two talks is one candidate, not two."""
     rng = np.random.default_rng(0)
-    talks = []
-    for _ in range(8):
-        persona = grammar.dialogue(rng, "train").persona
-        assert persona is not None
-        talks.append(Dialogue((Turn("hello.", "zzz"),), type(persona)(persona.facts[:3])))
+    facts = [tuple(f"i have {number} {animal}." for animal in ("dogs", "cats", "cows")) for number in range(personas)]
+    heard = [
+        Dialogue((Turn("hello.", "zzz"),), Persona(facts[i % personas][:: 1 if i < personas else -1])) for i in range(talks)
+    ]
     with torch.no_grad():
         reader.network.scale.data, kept = torch.tensor(0.0), reader.network.scale.data
-        loss = float(match_loss(reader, talks, rng))
+        loss = float(match_loss(reader, heard, rng))
         reader.network.scale.data = kept
-    assert loss == pytest.approx(np.log(8), abs=1e-4)
+    assert loss == pytest.approx(np.log(personas), abs=1e-4)
 
 
 def test_labels_beyond_the_published_goals_do_not_count() -> None:

@@ -1,0 +1,47 @@
+"""What a learned policy is, apart from its weights: `PolicySpec`. Knows nothing of files and networks; loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from convogym.errors import InputError, UnknownNameError
+from convogym.policies.algorithms import ALGORITHMS
+
+MAX_WIDTH = 1_000_000  # of an observation or a layer, so that a damaged file cannot ask for all the memory
+MAX_LAYERS = 16
+NET_ARCH = (64, 64)  # hidden layers; the observation is an embedding already, and there are few turns to learn from
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a learned policy is, apart from its weights: all that `policy.json` says."""
+
+    algorithm: str
+    """one of `ALGORITHMS`"""
+    observation_size: int
+    """d, at least 1"""
+    num_actions: int
+    """n, at least 1"""
+    goals: tuple[str, ...] | None = None
+    """text of each action's goal, n of them; None = the trainer was not told"""
+    net_arch: tuple[int, ...] = NET_ARCH
+    """widths of the hidden layers"""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """how it was trained, in JSON values: steps, seed, hyper-parameters, environment; `curve`: (turns done, mean return)"""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """versions of the libraries it was trained with"""
+
+    def __post_init__(self) -> None:
+        """Checks the algorithm's name and the sizes."""
+        if self.algorithm not in ALGORITHMS:
+            raise UnknownNameError("algorithm", str(self.algorithm), ALGORITHMS)
+        sizes = {"observation_size": self.observation_size, "num_actions": self.num_actions}
+        for name, size in [*sizes.items(), *(("net_arch", width) for width in self.net_arch)]:
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_WIDTH:
+                raise InputError(f"`{name}` must hold whole numbers in 1..{MAX_WIDTH}, got {size!r}.")
+        if not 1 <= len(self.net_arch) <= MAX_LAYERS:
+            raise InputError(f"`net_arch` must have 1..{MAX_LAYERS} layers, got {len(self.net_arch)}.")
+        if self.goals is not None and len(self.goals) != self.num_actions:
+            raise InputError(f"`goals` must name each of the {self.num_actions} actions, got {len(self.goals)}.")
