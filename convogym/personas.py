@@ -2,7 +2,7 @@
 
 | name | personas |
 |---|---|
-| `grammar-train`, `grammar-held-out` | 2,000 and 500 drawn from the grammar, always the same; no fact in both |
+| `grammar-train`, `grammar-held-out` | 2,000 and 500 of the grammar, stored in `data/grammar_personas`; no fact in both |
 | `steered-talk-train`, `steered-talk-dev` | the responders' of the shipped corpus |
 | `train` | `grammar-train`, then `steered-talk-train` |
 | `held-out` | `grammar-held-out`, then `steered-talk-dev` |
@@ -13,8 +13,10 @@ path of a file for `convogym.readers.read_personas`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,12 @@ def _distinct(personas: Iterable[Persona]) -> tuple[Persona, ...]:
     return tuple(first.values())
 
 
-def _from_grammar(split: str) -> tuple[Persona, ...]:
+def draw_from_grammar(split: str) -> tuple[Persona, ...]:
+    """Draws the grammar's set of a split anew, which takes seconds; what is stored must equal it.
+
+    Args:
+        split: "train" or "held-out".
+    """
     rng = np.random.default_rng([_SEED, *split.encode()])
     personas: dict[frozenset[str], Persona] = {}
     for _ in range(100 * _GRAMMAR_SIZES[split]):
@@ -44,6 +51,18 @@ def _from_grammar(split: str) -> tuple[Persona, ...]:
         if len(personas) == _GRAMMAR_SIZES[split]:
             return tuple(personas.values())
     raise InputError(f"the grammar's {split!r} split has fewer than {_GRAMMAR_SIZES[split]} personas, got {len(personas)}.")
+
+
+def write_grammar_sets(folder: Path) -> None:
+    """Writes the grammar's sets as they are stored in the package: after a change of the grammar, into its data folder."""
+    for split in _GRAMMAR_SIZES:
+        rows = [json.dumps(persona.facts) for persona in draw_from_grammar(split)]
+        (folder / f"{split}.json").write_text("[\n" + ",\n".join(rows) + "\n]\n", "utf-8")
+
+
+def _from_grammar(split: str) -> tuple[Persona, ...]:
+    stored = resources.files("convogym").joinpath("data", "grammar_personas", f"{split}.json").read_text("utf-8")
+    return tuple(Persona(tuple(facts)) for facts in json.loads(stored))
 
 
 def _from_steered_talk(split: str) -> tuple[Persona, ...]:

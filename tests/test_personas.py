@@ -6,7 +6,7 @@ import pytest
 
 from convogym.dialogue import Persona
 from convogym.errors import CorpusError, UnknownNameError
-from convogym.personas import PERSONA_SETS, load_personas
+from convogym.personas import PERSONA_SETS, draw_from_grammar, load_personas
 
 
 def facts(name: str) -> set[str]:
@@ -37,6 +37,12 @@ def test_held_out_personas_are_not_among_the_training_ones() -> None:
 
 def test_a_set_is_made_once() -> None:
     assert load_personas("grammar-held-out") is load_personas("grammar-held-out")
+
+
+def test_the_stored_sets_are_those_the_grammar_makes() -> None:
+    """After a change of the grammar, `write_grammar_sets(Path("convogym/data/grammar_personas"))`."""
+    assert load_personas("grammar-train") == draw_from_grammar("train")
+    assert load_personas("grammar-held-out") == draw_from_grammar("held-out")
 
 
 def test_a_path_is_read(tmp_path: Path) -> None:
