@@ -32,7 +32,7 @@ class Generated:
     ids: tuple[int, ...]
     """without the eos that ended it"""
     features: npt.NDArray[np.float32]
-    """shape (C,): mean of the last hidden states that predicted its tokens, eos included"""
+    """shape (C,): mean of the last hidden states (`GPT2.standardised`) that predicted its tokens, eos included"""
     log_prob: float
     """of its tokens, eos included, under the unfiltered distribution, in nats"""
     is_cut_off: bool
@@ -142,7 +142,7 @@ class Decoder:
                 break
             hidden = self._append(torch.tensor(tokens[: len(order)], device=hidden.device)[:, None])
         counts = torch.tensor([len(ids) + end for ids, end in zip(said, ended, strict=True)], device=sums.device)
-        means = (sums / counts[:, None]).cpu().numpy().astype(np.float32)
+        means = self._network.standardised(sums / counts[:, None]).cpu().numpy().astype(np.float32)
         return [Generated(tuple(said[i]), means[i], float(log_probs[i]), not ended[i]) for i in range(count)]
 
     def forget(self, slots: Sequence[int] | None = None) -> None:

@@ -176,6 +176,21 @@ class GPT2(nn.Module):
         out: Tensor = body.ln_f(x)
         return out
 
+    def standardised(self, hidden: Tensor) -> Tensor:
+        """Last hidden states without the final norm's gain and bias: entries of about unit size, whatever the weights.
+
+        The map is affine, so it may be applied to a mean of states. Entries whose gain is 0 hold nothing and become 0.
+
+        Args:
+            hidden: (..., C) from `hidden` or `cached`.
+
+        Returns:
+            (..., C).
+        """
+        norm = self.transformer.ln_f
+        inverse = torch.where(norm.weight == 0, 0.0, 1.0 / norm.weight)
+        return (hidden - norm.bias) * inverse
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., V)."""
         return F.linear(hidden, self.transformer.wte.weight)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
+from convogym.agents.starting import start_able_to_copy
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.errors import CheckpointError
 from convogym.layouts import check_layout
@@ -42,10 +43,26 @@ class LanguageModel:
     """one of `convogym.layouts.LAYOUTS`"""
 
     @staticmethod
-    def fresh(name: str, shape: GPT2Shape, tokenizer: BPETokenizer, layout: str, seed: int) -> LanguageModel:
-        """An untrained model."""
+    def fresh(
+        name: str, shape: GPT2Shape, tokenizer: BPETokenizer, layout: str, seed: int, counts: Tensor | None = None
+    ) -> LanguageModel:
+        """An untrained model.
+
+        Args:
+            name: see the field.
+            shape: its sizes.
+            tokenizer: see the field.
+            layout: see the field.
+            seed: of its weights.
+            counts: (V,) how often each token occurs where it is going to be trained: the model then starts able to copy
+                (`convogym.agents.starting`). None = GPT-2's random weights.
+        """
         network = GPT2(shape)
-        network.reset_parameters(torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        if counts is None:
+            network.reset_parameters(generator)
+        else:
+            start_able_to_copy(network, counts, generator)
         return LanguageModel(name, network.eval(), tokenizer, check_layout(layout))
 
     @staticmethod

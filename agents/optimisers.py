@@ -35,12 +35,16 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
         """Takes matrices only.
 
         Args:
-            params: two-dimensional parameters.
+            params: two-dimensional parameters, or groups of them with rates of their own.
             lr: step size; an update has root-mean-square 0.2 * lr at any shape, AdamW's size (Liu et al. 2025, 2.2).
             momentum: of the running gradient, Nesterov.
             weight_decay: decoupled, times lr.
@@ -66,6 +70,11 @@ class Muon(torch.optim.Optimizer):
 class OptimiserPair:
     """Muon and AdamW stepped as one, at rates that a schedule scales together."""
 
+    ATTENTION_SHARE = 0.3
+    """of Muon's rate, for the maps to queries, keys and values: at the full rate copying heads are overwritten"""
+    POSITION_SHARE = 0.05
+    """of AdamW's rate, for the position embedding"""
+
     def __init__(self, network: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float = 0.0) -> None:
         """Splits the parameters.
 
@@ -76,12 +85,19 @@ class OptimiserPair:
             weight_decay: decoupled, of the layers' matrices; embeddings, norms and biases have none.
         """
         named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-        matrices = [p for name, p in named if p.dim() == 2 and ".h." in name]
-        inside = {id(p) for p in matrices}
-        others = [p for _, p in named if id(p) not in inside]
+        matrices = {name: p for name, p in named if p.dim() == 2 and ".h." in name}
+        others = {name: p for name, p in named if name not in matrices}
+
+        def groups(of: dict[str, nn.Parameter], part: str, share: float, rate: float) -> list[dict[str, Any]]:
+            split = [([p for name, p in of.items() if part not in name], rate)]
+            split.append(([p for name, p in of.items() if part in name], rate * share))
+            return [{"params": parameters, "lr": lr} for parameters, lr in split if parameters]
+
         self._pair: tuple[torch.optim.Optimizer, ...] = (
-            Muon(matrices, lr=matrix_lr, weight_decay=weight_decay),
-            torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0),
+            Muon(groups(matrices, "c_attn", self.ATTENTION_SHARE, matrix_lr), weight_decay=weight_decay),
+            torch.optim.AdamW(
+                groups(others, "wpe", self.POSITION_SHARE, other_lr), betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0
+            ),
         )
         self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._pair]
         self._parameters = [p for _, p in named]

@@ -85,7 +85,7 @@ class ModelSpeaker:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Mean last hidden state of each text standing alone, its eos included, shape (len(texts), feature_size).
+        """Mean last hidden state (`GPT2.standardised`) of each text standing alone, eos included, (len(texts), feature_size).
 
         Computed once a text and kept: facts come back in every episode.
         """
@@ -94,5 +94,5 @@ class ModelSpeaker:
             if text not in self._facts:
                 ids = [*tokenizer.encode(text), tokenizer.eos][: network.shape.n_positions]
                 hidden = network.hidden(torch.tensor([ids], device=self.model.device))[0]  # (T, C)
-                self._facts[text] = hidden.mean(0).float().cpu().numpy()
+                self._facts[text] = network.standardised(hidden.mean(0)).float().cpu().numpy()
         return np.stack([self._facts[text] for text in texts]) if texts else np.zeros((0, self.feature_size), np.float32)

@@ -37,7 +37,7 @@ class Utterance:
     tokens: int
     """how many tokens were generated, the end-of-utterance one included"""
     features: npt.NDArray[np.float32] = field(repr=False)
-    """shape (feature_size,): mean of the last hidden states that predicted these tokens"""
+    """shape (feature_size,): mean of the last hidden states that predicted these tokens, entries of about unit size"""
     log_prob: float
     """natural log-probability of the tokens before top-k and top-p, among those that may be said; 0 where it has none"""
     is_empty: bool = False

@@ -197,8 +197,17 @@ def epoch_maker(
 def watch_examples(
     corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, max_tokens: int, limit: int = 60
 ) -> dict[str, list[Example]]:
-    """Replies of dialogues never trained on, by corpus: what the loss is watched on."""
+    """Replies of dialogues never trained on, by corpus: what the loss is watched on.
+
+    Held-out dialogues of the grammar are among them, once with the persona the replies were written for and once with
+    another dialogue's: the difference tells whether replies use the persona.
+    """
+    rng = np.random.default_rng(0)
+    written = [grammar.dialogue(rng, "held-out") for _ in range(limit)]
+    bare = [dataclasses.replace(d, turns=tuple(dataclasses.replace(turn, facts=()) for turn in d.turns)) for d in written]
+    mistaken = [dataclasses.replace(d, persona=other.persona) for d, other in zip(bare, bare[1:] + bare[:1], strict=True)]
+    watched = {**corpora, "grammar": bare, "grammar with wrong personas": mistaken}
     return {
         name: [e for d in dialogues[:limit] for e in responder_examples(tokenizer, d, max_tokens)]
-        for name, dialogues in corpora.items()
+        for name, dialogues in watched.items()
     }

@@ -1,4 +1,4 @@
-"""Trains persona-mini from nothing: a vocabulary, broad talk, then personas and goals, then replies that reveal personas.
+"""Trains persona-mini from nothing: a vocabulary, then talk rich in facts, then talk of all kinds.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.tokenizer import BPETokenizer
@@ -24,28 +26,27 @@ from convogym.experiments import corpora as corpora_module
 from convogym.experiments.corpora import Mix, Share
 from convogym.layouts import Example
 
-BROAD = Mix(shares={"steered_talk": Share()}, other=Share(plain=1.0))
-PERSONAS = Mix(
-    shares={
-        "personachat_train_part": Share(replies=1.0, lines=0.35),
-        "synthetic_persona_chat": Share(replies=0.6, swapped=0.4, lines=0.2),
-        "steered_talk": Share(replies=2.0, lines=3.0),
-        "self_dialogue": Share(plain=1.0, lines=1.0, limit=1500),
-        "topical_chat": Share(plain=1.0, lines=1.0, limit=150),
-        "redial": Share(lines=1.0, limit=300),
-    },
-    other=Share(plain=0.1),
-    grammar=3500,
-)
-REVEALING = Mix(
+FACTS = Mix(
     shares={
         "personachat_train_part": Share(replies=1.0),
         "synthetic_persona_chat": Share(replies=0.6, swapped=0.4),
-        "steered_talk": Share(replies=3.0, lines=2.0),
-        "self_dialogue": Share(plain=1.0, limit=600),
+        "steered_talk": Share(replies=2.0, lines=2.0),
+        "self_dialogue": Share(plain=1.0, limit=2000),
     },
+    other=Share(plain=0.1),
     grammar=1500,
-    grammar_replies=4500,
+    grammar_replies=1500,
+)
+TALK = Mix(
+    shares={
+        "personachat_train_part": Share(replies=1.0, lines=0.6),
+        "synthetic_persona_chat": Share(replies=0.5, swapped=0.5, lines=0.2),
+        "steered_talk": Share(replies=2.0, lines=2.0),
+        "self_dialogue": Share(plain=1.0, limit=2000),
+    },
+    other=Share(plain=0.1),
+    grammar=1200,
+    grammar_replies=1200,
 )
 
 
@@ -62,42 +63,35 @@ class Recipe:
     layout: str = "inline"
     max_tokens: int = 448
     """longest training example"""
-    broad_steps: int = 120
-    """steps of broad talk"""
-    persona_steps: int = 891
-    """steps of personas and goals"""
-    revealing_steps: int = 250
-    """steps in which most targets are replies of somebody whose persona is known"""
-    broad_rates: tuple[float, float] = (3e-3, 2e-3)
-    """Muon's and AdamW's full rates in the broad phase"""
-    persona_rates: tuple[float, float] = (6e-3, 3e-3)
-    """the same in the persona phases; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
+    fact_steps: int = 400
+    """steps in which facts are copied often: what a model starts able to do it loses unless it soon pays"""
+    talk_steps: int = 1200
+    """steps of talk with personas and goals"""
+    rates: tuple[float, float] = (8e-3, 2e-2)
+    """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
 
 RECIPE = Recipe()
+WATCH_EVERY = 200  # steps
 
 
-def phases(recipe: Recipe, seed: int) -> tuple[tuple[str, Mix, int, TrainingConfig], ...]:
-    """The phases of a recipe: name, mix, the step each ends at, and its training config."""
-    total = recipe.broad_steps + recipe.persona_steps + recipe.revealing_steps
+def phases(recipe: Recipe) -> tuple[tuple[str, Mix, int], ...]:
+    """The phases of a recipe: name, mix, and the step each ends at."""
+    return (("facts", FACTS, recipe.fact_steps), ("talk", TALK, recipe.fact_steps + recipe.talk_steps))
 
-    def config(rates: tuple[float, float]) -> TrainingConfig:
-        return TrainingConfig(
-            steps=total,
-            batch_tokens=2048,
-            accumulate=3,
-            matrix_lr=rates[0],
-            other_lr=rates[1],
-            weight_decay=0.05,
-            decay_from=total * 2 // 5,
-            seed=seed,
-        )
 
-    revealing_from = recipe.broad_steps + recipe.persona_steps
-    return (
-        ("broad", BROAD, recipe.broad_steps, config(recipe.broad_rates)),
-        ("personas", PERSONAS, revealing_from, config(recipe.persona_rates)),
-        ("revealing", REVEALING, total, config(recipe.persona_rates)),
+def training_config(recipe: Recipe, seed: int) -> TrainingConfig:
+    """How the run goes, in both phases."""
+    total = recipe.fact_steps + recipe.talk_steps
+    return TrainingConfig(
+        steps=total,
+        batch_tokens=2048,
+        accumulate=3,
+        matrix_lr=recipe.rates[0],
+        other_lr=recipe.rates[1],
+        weight_decay=0.05,
+        decay_from=total * 2 // 5,
+        seed=seed,
     )
 
 
@@ -121,7 +115,7 @@ def pretrain(
         resume: go on from `out`'s checkpoint.
         checkpoint_minutes: time between checkpoints.
         until: stop after this many steps in all (a later `resume` goes on).
-        report: called after every step with phase, progress and, every 100 steps, the watched losses.
+        report: called after every step with phase, progress and, every `WATCH_EVERY` steps, the watched losses.
 
     Returns:
         The trained model.
@@ -136,13 +130,14 @@ def pretrain(
     train, watched = corpora_module.kept_apart(found)
     tokenizer_folder = out / "tokenizer"
     if not (tokenizer_folder / "tokenizer.json").is_file():
-        tokenizer_folder.mkdir(parents=True, exist_ok=True)
-        BPETokenizer.learn(corpora_module.texts(train), recipe.vocabulary).save(tokenizer_folder)
+        with replaced(tokenizer_folder) as scratch:
+            BPETokenizer.learn(corpora_module.texts(train), recipe.vocabulary).save(scratch)
     tokenizer = BPETokenizer.load(tokenizer_folder, lower=True)
     shape = GPT2Shape(len(tokenizer), recipe.n_positions, recipe.n_embd, recipe.n_layer, recipe.n_head)
-    model = LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed)
+    config = training_config(recipe, seed)
+    model = _fresh(shape, tokenizer, recipe, train, seed)
     watch = corpora_module.watch_examples(watched, tokenizer, recipe.max_tokens)
-    for phase, mix, end, config in phases(recipe, seed):
+    for phase, mix, end in phases(recipe):
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         trainer.resume()
         stop = end if until is None else min(end, until)
@@ -150,7 +145,7 @@ def pretrain(
             continue
         for progress in trainer.run(stop, checkpoint_minutes):
             watch_losses: dict[str, float] = {}
-            if progress.step % 100 == 0 or progress.step == end:
+            if progress.step % WATCH_EVERY == 0 or progress.step == end:
                 model.network.eval()
                 watch_losses = {name: mean_nll(model.network, examples) for name, examples in watch.items() if examples}
                 model.network.train()
@@ -161,6 +156,16 @@ def pretrain(
             break
     model.save(out / "model", torch.float16)
     return model
+
+
+def _fresh(
+    shape: GPT2Shape, tokenizer: BPETokenizer, recipe: Recipe, train: Mapping[str, Sequence[Dialogue]], seed: int
+) -> LanguageModel:
+    """An untrained model that knows how often each token occurs in an early epoch of talk with personas."""
+    examples = corpora_module.epoch_maker(TALK, train, tokenizer, recipe.layout, recipe.max_tokens, seed)(0)
+    ids = np.concatenate([np.array(example.ids)[np.array(example.learnt)] for example in examples])
+    counts = torch.from_numpy(np.bincount(ids, minlength=len(tokenizer)))
+    return LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed, counts)
 
 
 def _trainer(

@@ -100,7 +100,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     logits[:, banned] = -torch.inf
     expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
     assert said.log_prob == pytest.approx(float(expected), abs=1e-3)
-    np.testing.assert_allclose(said.features, hidden.mean(0).numpy(), atol=1e-4)
+    np.testing.assert_allclose(said.features, model.network.standardised(hidden).mean(0).detach().numpy(), atol=1e-4)
 
 
 def requests(count: int, seed: int, tokens: int) -> list[Request]:

@@ -18,7 +18,7 @@ from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
 TINY = dataclasses.replace(
-    RECIPE, vocabulary=600, n_embd=16, n_layer=1, n_head=2, broad_steps=2, persona_steps=2, revealing_steps=1
+    RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=3
 )
 
 
@@ -44,7 +44,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         pretrain(folder, out, TINY, seed=3, resume=True)
         assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "whole"), weights(out), strict=True))
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["broad", "personas", "revealing"] and all(entry["watch"] for entry in log)
+    assert [entry["phase"] for entry in log] == ["facts", "talk"] and all(entry["watch"] for entry in log)
 
 
 def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:

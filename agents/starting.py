@@ -1,0 +1,122 @@
+"""The weights a from-scratch model starts with: GPT-2's random ones, plus word frequencies and one circuit that can copy.
+
+A few million parameters trained on a few million tokens never find out by themselves that a reply may repeat the facts in
+front of it (experiments/LOG.md). So training starts where copying already works, and keeps it because it pays:
+
+- positions are sinusoids (Vaswani et al. 2017, 3.5, here with evenly spread frequencies), so that a head can look a fixed
+  number of tokens back by rotating them;
+- two heads of the first layer look one and two tokens back;
+- one head in each of two middle layers looks for a token whose predecessor is the present one and raises the odds of that
+  token: an induction head (Olsson et al. 2022, "In-context learning and induction heads");
+- the output knows how frequent every token is, by one entry of its embedding. Otherwise the first hundred steps push every
+  embedding along one direction, which drowns what the copying heads compare.
+
+Everything is an ordinary GPT-2 weight and is trained like one. The gains were tried at widths 32 to 256.
+Letters: C hidden size, D head size, P positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from convogym.agents.gpt2 import GPT2
+from convogym.errors import InputError
+
+EMBEDDING_STD = 0.5
+"""of the token embedding; large beside what layers write, which Muon's equal-sized steps would otherwise soon outgrow"""
+OUTPUT_GAIN = 0.08
+"""of the last norm, so that logits begin small although embeddings are large"""
+POSITION_SCALE = 2.0
+"""amplitude of positions, in embedding standard deviations"""
+TOKENS_AMONG_POSITIONS = 0.3
+"""share of a token's entries kept where positions stand"""
+LOOK_BACK_GAIN = 0.8
+"""of the maps to query and key in the heads that look back"""
+COPY_GAIN = 2.0
+"""of the maps in the copying circuit"""
+FREQUENCY_SCALE = 4.0
+"""the last norm's bias at the entry that holds log frequencies"""
+
+
+def start_able_to_copy(network: GPT2, counts: Tensor, generator: torch.Generator) -> None:
+    """Fills a network's weights.
+
+    Args:
+        network: at least four layers of at least two heads, and an even head size.
+        counts: (V,) how often each token occurs, at least 0; 0.3 is added to each.
+        generator: of the random part.
+
+    Raises:
+        InputError: the network is too small for the circuit, or `counts` has another length.
+    """
+    shape = network.shape
+    head = shape.n_embd // shape.n_head  # D
+    if shape.n_layer < 4 or shape.n_head < 2 or head % 2:
+        raise InputError(
+            "a model that starts able to copy needs at least 4 layers, 2 heads and an even head size, got "
+            f"n_layer={shape.n_layer}, n_head={shape.n_head}, n_embd={shape.n_embd}."
+        )
+    if counts.shape != (shape.vocab_size,):
+        raise InputError(f"`counts` must have one entry a token, {shape.vocab_size}, got {tuple(counts.shape)}.")
+    network.reset_parameters(generator)
+    with torch.no_grad():
+        rates = (torch.arange(head // 2) + torch.rand(head // 2, generator=generator)) * (2 * math.pi / head)
+        _embed(network, counts, rates, generator)
+        for number, distance in enumerate((1, 2)):
+            _look_back(network, number, distance, rates)
+        _copy(network, generator)
+
+
+def _embed(network: GPT2, counts: Tensor, rates: Tensor, generator: torch.Generator) -> None:
+    """Tokens at random, positions as sinusoids in the first D entries, log frequencies in the last entry."""
+    body, head = network.transformer, 2 * len(rates)
+    body.wte.weight.copy_(torch.randn(body.wte.weight.shape, generator=generator) * EMBEDDING_STD)
+    body.wte.weight[:, :head] *= TOKENS_AMONG_POSITIONS
+    phases = torch.arange(network.shape.n_positions)[:, None] * rates  # (P, D / 2)
+    body.wpe.weight.zero_()
+    body.wpe.weight[:, :head] = torch.cat([phases.sin(), phases.cos()], 1) * (math.sqrt(2) * EMBEDDING_STD * POSITION_SCALE)
+    seen = counts.double() + 0.3
+    frequency = (seen / seen.sum()).log()
+    body.wte.weight[:, -1] = ((frequency - frequency.mean()) / FREQUENCY_SCALE).float()
+    body.ln_f.weight.fill_(OUTPUT_GAIN)
+    body.ln_f.weight[-1] = 0.0
+    body.ln_f.bias[-1] = FREQUENCY_SCALE
+
+
+def _look_back(network: GPT2, number: int, distance: int, rates: Tensor) -> None:
+    """Makes a head of the first layer attend `distance` tokens back: its query is its own position, rotated."""
+    weight = network.transformer.layers()[0].attn.c_attn.weight  # (C, 3 C): queries, keys, values
+    half, width = len(rates), network.shape.n_embd
+    columns = slice(2 * half * number, 2 * half * (number + 1))
+    cos, sin = torch.diag((rates * distance).cos()), torch.diag((rates * distance).sin())
+    weight[:, columns] = 0.0
+    weight[: 2 * half, columns] = LOOK_BACK_GAIN * torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
+    keys = slice(width + columns.start, width + columns.stop)
+    weight[:, keys] = 0.0
+    weight[: 2 * half, keys] = LOOK_BACK_GAIN * torch.eye(2 * half)
+
+
+def _copy(network: GPT2, generator: torch.Generator) -> None:
+    """Joins the first look-back head to heads of two middle layers that copy what followed the present token before."""
+    width, layers = network.shape.n_embd, network.transformer.layers()
+    head = width // network.shape.n_head
+
+    def projection() -> Tensor:
+        """(C, D) with orthonormal columns, blind to positions."""
+        square = torch.randn(width - head, width - head, generator=generator)
+        return torch.cat([torch.zeros(head, head), torch.linalg.qr(square)[0][:, :head]])
+
+    read, write = projection(), projection()
+    first = layers[0].attn
+    first.c_attn.weight[:, 2 * width : 2 * width + head] = read
+    first.c_proj.weight[:head] = COPY_GAIN * EMBEDDING_STD * write.T
+    middle = (len(layers) - 1) // 2
+    for block in layers[middle : middle + 2]:
+        weight, said = block.attn.c_attn.weight, projection()
+        weight[:, :head] = COPY_GAIN * read
+        weight[:, width : width + head] = COPY_GAIN * write
+        weight[:, 2 * width : 2 * width + head] = said
+        block.attn.c_proj.weight[:head] = COPY_GAIN * EMBEDDING_STD * said.T
