@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from convogym.agents.decoder import Generated
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.training import padded, target_nll
@@ -22,18 +23,23 @@ from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.layouts import P2, header, prompt, responder_examples
+from convogym.metrics import consensus
 from convogym.speakers import GoalJudge
 
 Tick = Callable[[int], object]
 """called with the number of dialogues or lines just done"""
 
 
-def _no_tick(done: int) -> None:
-    pass
+def no_tick(done: int) -> None:
+    """The tick of whoever shows no progress."""
 
 
 def _ids(text: str, model: LanguageModel) -> list[int]:
     return [*model.tokenizer.encode(text), model.tokenizer.eos]
+
+
+def _text(said: Generated, model: LanguageModel) -> str:
+    return " ".join(model.tokenizer.decode(said.ids).split())
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Likelihood:
 
 
 @torch.inference_mode()
-def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick = _no_tick) -> Likelihood:
+def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick = no_tick) -> Likelihood:
     """Scores every reply given the responder's persona and all that was said before it.
 
     A dialogue longer than the context is read in windows of whole turns.
@@ -86,7 +92,13 @@ def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick =
 
 
 def generated_replies(
-    model: LanguageModel, dialogues: Sequence[Dialogue], sampling: Sampling, seed: int, rows: int = 64, tick: Tick = _no_tick
+    model: LanguageModel,
+    dialogues: Sequence[Dialogue],
+    sampling: Sampling,
+    seed: int,
+    rows: int = 64,
+    tick: Tick = no_tick,
+    candidates: int = 1,
 ) -> list[list[str]]:
     """The model's own reply at every turn of every dialogue, each after the true history.
 
@@ -97,6 +109,8 @@ def generated_replies(
         seed: of the draws, one generator a dialogue.
         rows: dialogues advanced together; changes nothing in the replies.
         tick: told of progress.
+        candidates: replies drawn at each turn, of which the `consensus` is kept. All are drawn in the dialogue's one slot, so
+            that its context is read once.
     """
     decoder = model.decoder()
     room = decoder.room - sampling.max_tokens
@@ -115,11 +129,11 @@ def generated_replies(
                 ).ids
                 for _, d in speaking
             ]
-            noise = np.stack([rngs[i].random(sampling.max_tokens) for i, _ in speaking])
-            for (i, _), said in zip(
-                speaking, decoder.generate([i for i, _ in speaking], contexts, noise, sampling), strict=True
-            ):
-                out[first + i].append(" ".join(model.tokenizer.decode(said.ids).split()))
+            slots = [i for i, _ in speaking]
+            noise = np.stack([rngs[i].random((candidates, sampling.max_tokens)) for i in slots], 1)  # (N, slots, tokens)
+            drawn = [[_text(g, model) for g in decoder.generate(slots, contexts, each, sampling)] for each in noise]
+            for i, *texts in zip(slots, *drawn, strict=True):
+                out[first + i].append(texts[consensus(texts)])
         tick(len(group))
     return out
 
@@ -184,7 +198,7 @@ def _continuation_log_probs(model: LanguageModel, context: Sequence[int], texts:
 
 
 def ranks_of_gold(
-    model: LanguageModel, dialogues: Sequence[Dialogue], seed: int, distractors: int = 19, tick: Tick = _no_tick
+    model: LanguageModel, dialogues: Sequence[Dialogue], seed: int, distractors: int = 19, tick: Tick = no_tick
 ) -> list[npt.NDArray[np.bool_]]:
     """For every dialogue and reply, whether the true reply ranks first among it and random replies of the same dialogues.
 
@@ -272,7 +286,7 @@ def steered_lines(
     seed: int,
     sampling: Sampling | None = None,
     rows: int = 128,
-    tick: Tick = _no_tick,
+    tick: Tick = no_tick,
 ) -> list[SteeredLine]:
     """The line the model says for every goal in every context, judged.
 
@@ -306,7 +320,7 @@ def steered_lines(
         ]
         noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])
         said = decoder.generate(range(len(group)), prompts, noise, sampling)
-        texts += [" ".join(model.tokenizer.decode(g.ids).split()) for g in said]
+        texts += [_text(g, model) for g in said]
         tick(len(group))
     before = [contexts[c].history[-1] if contexts[c].history else "" for c, _ in wanted]
     judged = judge.probabilities(before, texts)

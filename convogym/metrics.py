@@ -1,4 +1,4 @@
-"""How text and labels are scored: formulas over words, log-probabilities, ranks and 0/1 arrays. Knows nothing of models.
+"""How text and labels are scored: formulas over words, numbers and 0/1 arrays. Knows nothing of models.
 
 Word F1 and the normalisation before it are those of ParlAI (`core/metrics.py`), so that figures stand beside published ConvAI2
 ones. Every interval is a percentile bootstrap from the caller's generator.
@@ -6,7 +6,6 @@ ones. Every interval is a percentile bootstrap from the caller's generator.
 
 from __future__ import annotations
 
-import math
 import re
 import string
 from collections import Counter
@@ -79,59 +78,6 @@ def word_f1(prediction: str, golds: Sequence[str]) -> float:
     return best
 
 
-def word_perplexity(total_nll: float, raw_replies: Iterable[str]) -> float:
-    """exp(total NLL / words): a perplexity that does not depend on how a tokenizer cuts words.
-
-    The words are those between white space in the replies as released, and one end of utterance for each reply. (ConvAI2's
-    own word perplexity instead renormalises each word's probability over a dictionary of 19,304 words: the two differ.)
-
-    Args:
-        total_nll: sum of the negative natural log-probabilities of all tokens of all replies, the end tokens included.
-        raw_replies: the replies, before any normalising.
-
-    Returns:
-        The perplexity; infinity where it is too large for a float.
-    """
-    return _perplexity(total_nll, sum(len(reply.split()) + 1 for reply in raw_replies))
-
-
-def token_perplexity(total_nll: float, tokens: int) -> float:
-    """exp(total NLL / tokens); comparable only between models with one tokenizer."""
-    return _perplexity(total_nll, tokens)
-
-
-def _perplexity(total_nll: float, units: int) -> float:
-    if units < 1:
-        raise InputError(f"perplexity needs at least one word or token, got {units}.")
-    try:
-        return math.exp(total_nll / units)
-    except OverflowError:
-        return math.inf
-
-
-def hits_at_1(scores: Sequence[Sequence[float]], right: Sequence[int]) -> float:
-    """Share of examples whose right candidate has the highest score, 0..1 (Hits@1 of ConvAI2, with 20 candidates).
-
-    A right candidate that ties with k others at the top counts 1 / (k + 1), so that a constant scorer gets chance and no more.
-
-    Args:
-        scores: for each example a score for each of its candidates; examples may have different numbers of them.
-        right: for each example the position of the right candidate.
-    """
-    if len(scores) != len(right) or not scores:
-        raise InputError(f"`scores` and `right` must be equally long and not empty, got {len(scores)} and {len(right)}.")
-    hits = 0.0
-    for row, position in zip(scores, right, strict=True):
-        if not 0 <= position < len(row):
-            raise InputError(f"`right` must be in 0..{len(row) - 1}, got {position}.")
-        values = np.asarray(row, dtype=np.float64)
-        if np.isnan(values).any():
-            raise InputError("`scores` must not hold NaN.")
-        top = values == values.max()
-        hits += float(top[position]) / int(top.sum())
-    return hits / len(scores)
-
-
 def distinct_n(texts: Iterable[str], n: int) -> float:
     """Different n-grams over all n-grams of all texts, 0..1 (Li et al. 2016, "distinct-n"); 0 where there is no n-gram.
 
@@ -172,6 +118,24 @@ def repetition_rate(dialogues: Iterable[Sequence[str]]) -> float:
     return repeated / counted if counted else 0.0
 
 
+def consensus(texts: Sequence[str]) -> int:
+    """Position of the text with the highest mean `word_f1` against the others; the first of several, 0 where it is alone.
+
+    Minimum Bayes risk decoding with the score as the gain (Kumar & Byrne 2004): over samples of one model the mean estimates
+    the score to be expected if the truth is what that model says (Eikema & Aziz 2020).
+
+    Args:
+        texts: at least one.
+    """
+    gains = np.zeros(len(texts))
+    for i in range(len(texts)):
+        for j in range(i):
+            gain = word_f1(texts[i], [texts[j]])  # the same both ways
+            gains[i] += gain
+            gains[j] += gain
+    return int(gains.argmax())
+
+
 def bootstrap_interval(values: npt.ArrayLike, rng: np.random.Generator, level: float = 0.95, samples: int = 2000) -> Interval:
     """The mean of values and its percentile bootstrap interval (Efron 1979).
 
@@ -206,6 +170,71 @@ def paired_difference(
     if first.shape != second.shape:
         raise InputError(f"`a` and `b` must have the same shape, got {first.shape} and {second.shape}.")
     return bootstrap_interval(first - second, rng, level, samples)
+
+
+def ratio_interval(
+    over: npt.ArrayLike, under: npt.ArrayLike, rng: np.random.Generator, level: float = 0.95, samples: int = 1000
+) -> Interval:
+    """sum(over) / sum(under) and its percentile bootstrap interval, whole groups drawn with replacement.
+
+    With sums and counts of the replies of each dialogue it is the mean over replies. A ratio to 0 is 0.
+
+    Args:
+        over: shape (groups,), at least one group, finite.
+        under: shape (groups,), not negative.
+        rng: the only source of randomness.
+        level: the interval's coverage, in (0, 1).
+        samples: how many resampled ratios.
+    """
+    above, below = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
+    if above.ndim != 1 or above.size == 0 or above.shape != below.shape or not np.isfinite([above, below]).all():
+        raise InputError(
+            f"`over` and `under` must be rows alike of finite numbers, not empty, got shapes {above.shape} and {below.shape}."
+        )
+    drawn = rng.integers(above.size, size=(samples, above.size))
+    sums, counts = above[drawn].sum(1), below[drawn].sum(1)
+    ratios = np.divide(sums, counts, out=np.zeros(samples), where=counts > 0)
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    total = below.sum()
+    return Interval(float(above.sum() / total) if total else 0.0, float(low), float(high), above.size)
+
+
+def distinct_interval(
+    groups: Sequence[Sequence[str]], n: int, rng: np.random.Generator, level: float = 0.95, samples: int = 1000
+) -> Interval:
+    """`distinct_n` of all texts, and a bootstrap interval for it, whole groups (dialogues) drawn with replacement.
+
+    A group drawn twice brings no new n-gram the second time, so resampled figures lie below the true one, all of them by about
+    as much. Their quantiles are therefore moved by the value minus their mean: the interval is their spread, around the value.
+
+    Args:
+        groups: the texts of each dialogue; at least one dialogue.
+        n: words in a gram, at least 1.
+        rng: the only source of randomness.
+        level: the interval's coverage, in (0, 1).
+        samples: how many resampled figures.
+    """
+    if not groups:
+        raise InputError("`groups` must hold at least one dialogue, got none.")
+    value = distinct_n([text for group in groups for text in group], n)
+    number: dict[tuple[str, ...], int] = {}
+    grams, owners = [], []
+    for owner, group in enumerate(groups):
+        for text in group:
+            words = text.lower().split()
+            for start in range(len(words) - n + 1):
+                grams.append(number.setdefault(tuple(words[start : start + n]), len(number)))
+                owners.append(owner)
+    kinds, owned = np.array(grams, np.int64), np.array(owners, np.int64)
+    sizes = np.bincount(owned, minlength=len(groups))
+    figures = np.zeros(samples)
+    for sample in range(samples):
+        times = np.bincount(rng.integers(len(groups), size=len(groups)), minlength=len(groups))
+        seen = np.zeros(len(number), bool)
+        seen[kinds[times[owned] > 0]] = True
+        figures[sample] = seen.sum() / max(1, int(times @ sizes))
+    low, high = np.quantile(figures, [(1 - level) / 2, (1 + level) / 2]) + (value - figures.mean())
+    return Interval(value, float(low), float(high), len(groups))
 
 
 def precision_recall_f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[tuple[Scores, ...], Scores]:

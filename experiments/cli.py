@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.experiments.console import Console, Program, check_out, printable, stoppable
+from convogym.experiments.console import Console, Program, check_out, stoppable
+from convogym.text import printable
 
 if TYPE_CHECKING:
     from convogym.agents.model import LanguageModel
@@ -29,7 +31,9 @@ app = typer.Typer(
     help="Conversations steered by turn-level goals: talk, learn a policy, record, tune, measure. First: convogym demo",
     epilog="Every command has --seed and --json. Exit codes: 0; 2 for input or a machine that fails; 130 after Ctrl-C.",
 )
-evaluate = typer.Typer(no_args_is_help=True, help="Measure a policy, a model, how well goals are followed, or their judge.")
+evaluate = typer.Typer(
+    no_args_is_help=True, help="Measure a policy, a model, its persona, how well goals are followed, or their judge."
+)
 app.add_typer(evaluate, name="evaluate")
 
 Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the same seed gives the same result.")]
@@ -40,6 +44,10 @@ Reward = Annotated[
 ]
 NumEnvs = Annotated[int, typer.Option(min=1, help="Dialogues spoken side by side, in one batch.")]
 NumTurns = Annotated[int, typer.Option("--num-turns", min=1, help="Turns of an episode.")]
+Decoding = Annotated[
+    str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
+]
+Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 TRAIN_PERSONAS = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -257,7 +265,7 @@ def pretrain(
     check_out(out)
     from convogym.experiments import pretrain as pretraining
 
-    total = pretraining.phases(pretraining.RECIPE, seed)[-1][2]
+    total = pretraining.phases(pretraining.RECIPE)[-1][2]
     last: dict[str, Any] = {}
 
     with stoppable(lambda: f"{out} has the last checkpoint; go on with --resume."):
@@ -316,7 +324,9 @@ def evaluate_policy(
 ) -> None:
     """Mean return with a 95 % bootstrap interval; policies given together meet the same personas with the same seeds."""
     from convogym.experiments import collect as collecting
+    from convogym.agents.reader import load_reader
     from convogym.experiments import evaluate_policy as evaluating
+    from convogym.personas import load_personas
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
@@ -326,7 +336,16 @@ def evaluate_policy(
     for each in chosen:
         _check_fits(each, env)
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
-        found = evaluating.evaluate_policies(chosen, env, episodes, seed=seed, deterministic=not sample, tick=bar.update)
+        found = evaluating.evaluate_policies(
+            chosen,
+            env,
+            episodes,
+            seed=seed,
+            deterministic=not sample,
+            matcher=load_reader(),
+            pool=load_personas(personas),
+            tick=bar.update,
+        )
     if len(chosen) == 1:
         [(name, only)] = found.pop("policies").items()
         del found["differences"]
@@ -343,15 +362,45 @@ def evaluate_model(
     format: Annotated[str | None, typer.Option(help="The file's format, e.g. convai2; told from the file by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many dialogues.")] = None,
     hits: Annotated[bool, typer.Option("--hits/--no-hits", help="Rank the true reply among 20, the slow part.")] = True,
+    protocol: Annotated[
+        str, typer.Option(help="convai2, personagpt (the scores of PersonaGPT's own script), or all.")
+    ] = "convai2",
+    decoding: Decoding = "greedy",
+    candidates: Candidates = 8,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Perplexity, F1 of generated replies, and Hits@1 of a responder."""
+    """Perplexity, F1 and variety of generated replies, and Hits@1 of a responder."""
     console = Console(json)
     _check_file(data)
     from convogym.experiments import evaluate_model as evaluating
 
-    console.result(evaluating.evaluate_model(model, data, format, seed, limit, hits, console.progress), "model")
+    found = evaluating.evaluate_model(model, data, format, seed, limit, hits, console.progress, protocol, decoding, candidates)
+    console.result(found, "model")
+
+
+@evaluate.command("persona", epilog="Example: convogym evaluate persona --dialogues 100 --decoding mbr")
+def evaluate_persona(
+    model: Model = "persona-mini",
+    data: Annotated[
+        Path | None, typer.Option(help="Dialogues labelled like steered-talk; held-out grammar ones by default.")
+    ] = None,
+    dialogues: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many; all of a file, 200 of the grammar's by default.")
+    ] = None,
+    decoding: Decoding = "greedy",
+    candidates: Candidates = 8,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """How often a model states the facts of its persona, or others, and how well its talks show whose they are."""
+    console = Console(json)
+    if data is not None:
+        _check_file(data)
+    from convogym.experiments import evaluate_persona as evaluating
+
+    found = evaluating.evaluate_persona(model, data, dialogues, seed, decoding, candidates, console.progress)
+    console.result(found, "persona")
 
 
 @evaluate.command("goals", epilog="Example: convogym evaluate goals --contexts 40")
@@ -361,6 +410,9 @@ def evaluate_goals(
         Path | None, typer.Option(help="Dialogues to take contexts from; held-out grammar ones by default.")
     ] = None,
     contexts: Annotated[int, typer.Option(min=1, help="Contexts in which every goal is tried.")] = 40,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.csv and confusion.png: goals asked and followed.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -368,9 +420,15 @@ def evaluate_goals(
     console = Console(json)
     if data is not None:
         _check_file(data)
+    if out is not None:
+        check_out(out)
     from convogym.experiments import evaluate_goals as evaluating
+    from convogym.experiments.confusion import write_confusion
 
-    console.result(evaluating.evaluate_goals(model, data, contexts, seed, console.progress), "goals followed")
+    found = evaluating.evaluate_goals(model, data, contexts, seed, console.progress)
+    if out is not None:
+        found["files"] = write_confusion(out, found["confusion"], list(found["per_goal"]), contexts)
+    console.result(found, "goals followed")
 
 
 @evaluate.command("goal-judge", epilog="Example: convogym evaluate goal-judge --data labelled.jsonl")
@@ -387,35 +445,44 @@ def evaluate_goal_judge(
     console.result({**evaluating.evaluate_goal_judge(data), "seed": seed}, "goal judge")
 
 
-@app.command(epilog="Example: convogym benchmark --num-envs 1,64")
+@app.command(epilog="Example: convogym benchmark --num-envs 1,64 --out runs/benchmark")
 def benchmark(
-    num_envs: Annotated[str, typer.Option(help="Numbers of dialogues, with commas between.")] = "1,16,64,256",
-    turns: Annotated[int, typer.Option(min=1, help="Turns of each dialogue and repetition.")] = 8,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
+    num_envs: Annotated[str | None, typer.Option(help="Numbers of dialogues, commas between. [default: 1,16,64,256]")] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Turns of each dialogue and repetition. [default: 8]")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repetitions; the median counts. [default: 3]")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A minute instead of many: defaults too small for figures to trust.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json and the chart benchmark.png.")] = None,
     model: Model = "persona-mini",
     reward: Reward = "identification",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Turns per second of the vector environment, reward included."""
-    from convogym.experiments import benchmark as benchmarking
-    from convogym.experiments.collect import check_env_options, make_env
+    """Turns per second: speakers alone, whole environment, the original's loop, `generate`, and the machine's limit."""
+    from convogym.experiments.collect import check_env_options
 
     console = Console(json)
     check_env_options("train", reward)
-    sizes = benchmarking.parse_sizes(num_envs)
+    from convogym.experiments import benchmark as benchmarking
+
+    sizes = None if num_envs is None else benchmarking.parse_sizes(num_envs)
+    given: dict[str, Any] = {"sizes": sizes, "turns": turns, "repeats": repeats}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    plan = replace(benchmarking.QUICK if quick else benchmarking.Plan(), **wanted)
     loaded = _load(model)
-    with console.bar(benchmarking.planned_turns(sizes, turns, repeats), "measuring", "turn") as bar:
-        found = benchmarking.benchmark(
-            lambda number: make_env(loaded, number, reward=reward, num_turns=turns),
-            loaded.layout,
-            sizes=sizes,
-            turns=turns,
-            repeats=repeats,
-            seed=seed,
-            tick=bar.update,
-        )
-    console.result(found, "turns per second")
+    if out is not None:
+        check_out(out)
+    with console.bar(plan.all_turns, "measuring", "turn") as bar:
+        found = benchmarking.benchmark(loaded, plan, reward=reward, seed=seed, tick=bar.update)
+    if out is not None:
+        from convogym.experiments.benchmark_chart import write_benchmark
+
+        write_benchmark(found, out)
+    if not json:  # a table has no room for them
+        for system in found["measured"].values():
+            del system["repetitions"]
+    console.result(found, "benchmark")
 
 
 # --- what several commands need ---------------------------------------------------------------------------------------------
@@ -448,7 +515,7 @@ def _check_fits(policy: Policy, env: Any) -> None:
 
 
 def _check_algorithm(name: str) -> None:
-    from convogym.policies.learned import ALGORITHMS
+    from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
         raise UnknownNameError("algorithm", name, ALGORITHMS)

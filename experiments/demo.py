@@ -26,6 +26,7 @@ from convogym.experiments.finetune import finetune
 from convogym.experiments.rollout import run_episodes
 from convogym.experiments.train_policy import train_policy
 from convogym.goals import DEFAULT_GOALS
+from convogym.personas import load_personas
 from convogym.policies.base import Policy
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
 from convogym.store import EpisodeStore
@@ -49,6 +50,7 @@ class DemoConfig:
 
 FULL = DemoConfig(12_288, 200, 160, 90, 60)
 QUICK = DemoConfig(1_024, 40, 32, 20, 10)
+REPORTED = ("mean_return", "mean_return_interval", "true_persona_first", "goals_asked", "n")  # of each policy
 ALGORITHM = "ppo"
 MODEL = "persona-mini"
 WHEN = ("before", "after")
@@ -69,6 +71,7 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
         What was measured; all of it is in the report too.
     """
     from convogym.agents.loading import load
+    from convogym.agents.reader import load_reader
 
     config = QUICK if quick else FULL
     began = time.monotonic()
@@ -84,7 +87,15 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
 
     held_out = make_env(model, 64, personas="held-out")
     with _step("2/5 compare it with random and cycling goals", 3 * config.evaluation_episodes, "episode", progress) as bar:
-        compared = evaluate_policies(policies, held_out, config.evaluation_episodes, seed=seed, tick=bar.update)
+        compared = evaluate_policies(
+            policies,
+            held_out,
+            config.evaluation_episodes,
+            seed=seed,
+            matcher=load_reader(),
+            pool=load_personas("held-out"),
+            tick=bar.update,
+        )
 
     with (
         _step("3/5 record episodes", config.collected_episodes, "episode", progress) as bar,
@@ -112,7 +123,9 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
         }
     result = {
         "policies": {
-            name: {key: summary[key] for key in ("mean_return", "mean_return_interval", "goals_asked", "n")}
+            name: {
+                key: summary[key] for key in ("mean_return", "mean_return_interval", "true_persona_first", "goals_asked", "n")
+            }
             for name, summary in compared["policies"].items()
         },
         "differences": compared["differences"],
@@ -135,11 +148,12 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
 
 def summary(result: Mapping[str, Any]) -> str:
     """What the demo found, as the lines its command prints."""
-    rows = [f"{'policy':<18}{'mean return':>12}{'95 % interval':>20}{'different goals a talk':>25}"]
+    rows = [f"{'policy':<18}{'mean return':>12}{'95 % interval':>20}{'true persona first':>20}{'different goals':>17}"]
     for name, found in result["policies"].items():
         low, high = found["mean_return_interval"]
         around = f"{low:.3f} .. {high:.3f}"
-        rows.append(f"{name:<18}{found['mean_return']:>12.3f}{around:>20}{found['goals_asked']:>25.2f}")
+        first, asked = found["true_persona_first"], found["goals_asked"]
+        rows.append(f"{name:<18}{found['mean_return']:>12.3f}{around:>20}{first:>20.1%}{asked:>17.2f}")
     for gap in result["differences"]:
         low, high = gap["mean_interval"]
         winner = "no winner" if gap["winner"] is None else f"{gap['winner']} is better"

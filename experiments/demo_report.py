@@ -41,7 +41,7 @@ def write_report(
     """
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{s['mean_return']:.3f}</td><td>{s['mean_return_interval'][0]:.3f} .. "
-        f"{s['mean_return_interval'][1]:.3f}</td><td>{s['goals_asked']:.1f}</td></tr>"
+        f"{s['mean_return_interval'][1]:.3f}</td><td>{s['true_persona_first']:.1%}</td><td>{s['goals_asked']:.1f}</td></tr>"
         for name, s in result["policies"].items()
     )
     gaps = "".join(
@@ -73,7 +73,8 @@ def write_report(
 log-probability the talk added to the true persona among it and 20 others. Intervals: 95 %, bootstrap.
 Machine: {html.escape(str(machine()))}. {result["seconds"]} s in all.</p>
 <h2>Who steers best?</h2>
-<table><tr><th>policy</th><th>mean return</th><th>95 % interval</th><th>different goals a talk</th></tr>{rows}</table>
+<table><tr><th>policy</th><th>mean return</th><th>95 % interval</th><th>true persona first</th><th>different goals</th></tr>
+{rows}</table>
 <ul>{gaps}</ul>
 <img alt="mean return of each policy, with intervals" src="{plots["returns"]}">
 <img alt="mean reward at each turn, by policy" src="{plots["turns"]}">

@@ -42,7 +42,7 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         progress: show a bar on stderr.
 
     Returns:
-        `mean` over goals, `worst` goal's share, share per goal, confusion counts, and what judged.
+        `mean` over goals, `worst` goal's share, share per goal, confusion counts, what judged, and the protocol of each.
     """
     from convogym.agents import scoring
     from convogym.agents.loading import load
@@ -65,6 +65,12 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         "model": model,
         "contexts_from": "held-out grammar" if data is None else data.name,
         "judge": JUDGE,
+        "protocol": {
+            "mean": "mean over goals of the share of lines that follow their goal, one sampled line a goal in every context",
+            "worst": "the lowest of those shares",
+            "confusion": "[asked][carried out]: lines the judge accepts; a line may carry out several goals or none",
+            "intervals": "95 % bootstrap over contexts",
+        },
         "contexts": contexts,
         "n": len(lines),
         "mean": float(np.mean(list(per_goal.values()))),
@@ -98,7 +104,7 @@ def read_labelled_lines(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
         try:
             record = json.loads(line)
             previous, text, goals = record["previous"], record["text"], record["goals"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             raise CorpusError(path, number, expected, line) from None
         codes_are_good = isinstance(goals, list) and all(type(g) is int and 0 <= g < len(PUBLISHED_GOALS) for g in goals)
         if not (isinstance(previous, str | None) and isinstance(text, str) and codes_are_good):

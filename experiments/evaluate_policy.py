@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from convogym.dialogue import Persona
 from convogym.errors import InputError
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
+from convogym.experiments.identification import places
 from convogym.experiments.rollout import EpisodeResult, run_episodes
 from convogym.metrics import bootstrap_interval, distinct_n, paired_difference, repetition_rate
 from convogym.policies.base import Policy
+from convogym.speakers import PersonaMatcher
 
 LEVEL = 0.95
 
@@ -29,6 +32,8 @@ def evaluate_policies(
     *,
     seed: int = 0,
     deterministic: bool = True,
+    matcher: PersonaMatcher | None = None,
+    pool: Sequence[Persona] = (),
     tick: Tick = ignore_ticks,
 ) -> dict[str, Any]:
     """Plays the same episodes with each policy.
@@ -39,12 +44,15 @@ def evaluate_policies(
         episodes: episodes of each policy, at least 2.
         seed: of the episodes and the bootstrap.
         deterministic: each policy's most probable goals instead of drawn ones (random goals stay random).
+        matcher: if given, each policy's summary also tells how often the true persona comes first after the last turn.
+        pool: personas that the matcher is to tell the true one from.
         tick: told how many episodes were done.
 
     Returns:
-        `policies`: by name what `summary` tells. `differences`: for every two of them `a`, `b`, the mean of a's return minus
-        b's on the same episode with its interval, and `winner`, None where the interval includes zero. `returns`: by name, in
-        the order of the episodes. Besides `n`, `seed`, `level`, `deterministic`, `environment`, `seconds` and `machine`.
+        `policies`: by name what `summary` tells, and with a matcher `true_persona_first` with its interval. `differences`: for
+        every two of them `a`, `b`, the mean of a's return minus b's on the same episode with its interval, and `winner`, None
+        where the interval includes zero. `returns`: by name, in the order of the episodes. Besides `n`, `seed`, `level`,
+        `deterministic`, `environment`, `seconds` and `machine`.
 
     Raises:
         InputError: no policy, or fewer than 2 episodes.
@@ -64,6 +72,13 @@ def evaluate_policies(
     with stoppable(lambda: "An evaluation that is not complete tells nothing, so nothing was kept."):
         for name, policy in zip(distinct_names(policies), policies, strict=True):
             played[name] = run_episodes(env, policy, seeds, deterministic=deterministic, policy_seed=seed, on_episode=count)
+    summaries = {name: summary(results, seed) for name, results in played.items()}
+    for name, results in played.items() if matcher is not None else ():
+        assert matcher is not None
+        first_shares = places(results, matcher, pool, seed) == 1
+        interval = bootstrap_interval(first_shares.astype(float), np.random.default_rng(seed), LEVEL)
+        summaries[name]["true_persona_first"] = interval.mean
+        summaries[name]["true_persona_first_interval"] = [interval.low, interval.high]
     differences = []
     for first, second in itertools.combinations(played, 2):
         gap = paired_difference(returns_of(played[first]), returns_of(played[second]), np.random.default_rng(seed), LEVEL)
@@ -72,7 +87,7 @@ def evaluate_policies(
             {"a": first, "b": second, "mean": gap.mean, "mean_interval": [gap.low, gap.high], "n": gap.n, "winner": winner}
         )
     return {
-        "policies": {name: summary(results, seed) for name, results in played.items()},
+        "policies": summaries,
         "differences": differences,
         "returns": {name: returns_of(results) for name, results in played.items()},
         "n": episodes,

@@ -132,6 +132,8 @@ class TestWrongInput:
             ("train-policy --algo pp --steps 9 --out {tmp}/p", "'ppo'"),
             ("evaluate policy --policy cycel", "'cycle'"),
             ("evaluate model --data {tmp}/nothing.txt", "nothing.txt"),
+            ("evaluate persona --data {tmp}/nothing.jsonl", "nothing.jsonl"),
+            ("evaluate persona --decoding gredy", "'greedy'"),
             ("evaluate goals --data {tmp}", "a folder"),
             ("evaluate goal-judge --data {tmp}/nothing.jsonl", "nothing.jsonl"),
             ("finetune --store {tmp}/no.db --out {tmp}/m", "convogym collect"),

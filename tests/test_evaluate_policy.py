@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fakes import GatedSpeaker, env_kwargs
+from fakes import FakeMatcher, GatedSpeaker, env_kwargs, small_personas
 
 from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
@@ -72,3 +72,17 @@ def test_too_few_episodes_or_policies_are_refused() -> None:
         run(PETS, episodes=1)
     with pytest.raises(InputError, match="at least one policy"):
         run()
+
+
+def test_a_matcher_tells_whose_talk_it_was() -> None:
+    """Facts that are told put the true persona first; shrugs fit all personas alike, and a tie is no identification."""
+    pool = small_personas()
+    found = run(PETS, WORK, matcher=FakeMatcher(), pool=pool)
+    assert found["policies"]["cycle:1"]["true_persona_first"] == 1.0
+    assert found["policies"]["cycle:2"]["true_persona_first"] == 0.0
+    assert found["policies"]["cycle:1"]["true_persona_first_interval"] == [1.0, 1.0]
+
+
+def test_too_few_personas_to_tell_apart_are_refused() -> None:
+    with pytest.raises(InputError, match="20 personas beside the true one"):
+        run(PETS, matcher=FakeMatcher(), pool=small_personas(20))

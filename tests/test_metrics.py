@@ -11,14 +11,11 @@ from convogym.metrics import (
     Scores,
     bootstrap_interval,
     distinct_n,
-    hits_at_1,
     normalise_answer,
     paired_difference,
     precision_recall_f1,
     repetition_rate,
-    token_perplexity,
     word_f1,
-    word_perplexity,
 )
 
 
@@ -40,23 +37,6 @@ def test_word_f1_takes_the_nearest_gold() -> None:
     assert word_f1("the", ["the"]) == 0.0  # ParlAI: nothing is left to agree on
     with pytest.raises(InputError):
         word_f1("two dogs", [])
-
-
-def test_word_perplexity_counts_released_words_and_an_end_for_each_reply() -> None:
-    # "i ski ." has 3 words, "hi" 1, and 2 ends: 6
-    assert word_perplexity(6 * math.log(20), ["i ski .", "hi"]) == pytest.approx(20)
-    assert token_perplexity(10 * math.log(3), 10) == pytest.approx(3)
-    assert token_perplexity(1e9, 1) == math.inf
-    with pytest.raises(InputError):
-        word_perplexity(1.0, [])
-
-
-def test_hits_at_1_shares_ties_out() -> None:
-    assert hits_at_1([[0.1, 0.9], [0.5, 0.2, 0.1], [1, 2]], [1, 0, 0]) == pytest.approx(2 / 3)
-    assert hits_at_1([[0.0] * 20], [3]) == pytest.approx(1 / 20)
-    for scores, right in (([], []), ([[1.0]], [1]), ([[1.0, math.nan]], [0]), ([[1.0]], [0, 0])):
-        with pytest.raises(InputError):
-            hits_at_1(scores, right)
 
 
 def test_distinct_n_is_different_grams_over_all_grams() -> None:

@@ -15,14 +15,17 @@ from tiny import tiny_model
 
 from convogym import grammar
 from convogym.agents import scoring
+from convogym.agents.personagpt_scoring import teacher_forced
 from convogym.agents.sampling import Sampling
 from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import CorpusError, InputError
+from convogym.experiments.confusion import write_confusion
 from convogym.experiments.evaluate_goals import read_labelled_lines
 from convogym.experiments.evaluate_model import evaluate_model
 from convogym.experiments.finetune import pairs_of
 from convogym.goals import DEFAULT_GOALS
-from convogym.layouts import P2, header
+from convogym.layouts import P2, header, prompt
+from convogym.metrics import consensus
 from convogym.readers import write_dialogues
 
 TALK = Dialogue((Turn("hello there.", "hi, how are you?"), Turn("fine.", "good to hear.")), Persona(("i have two dogs.",)))
@@ -83,6 +86,27 @@ def test_generated_replies_do_not_depend_on_how_many_run_together() -> None:
     assert a == b and [len(each) for each in a] == [3] * 5
 
 
+def test_mbr_keeps_the_candidate_the_others_agree_with_most() -> None:
+    """The candidates are the draws of the dialogue's generator, one after the other at each turn."""
+    rng = np.random.default_rng(0)
+    talks = [grammar.dialogue(rng, "train", 2) for _ in range(3)]
+    sampling = Sampling(max_tokens=8)
+    found = scoring.generated_replies(tiny_model(), talks, sampling, 1, candidates=4)
+    assert found == scoring.generated_replies(tiny_model(), talks, sampling, 1, rows=1, candidates=4)
+    model = tiny_model()
+    for i, talk in enumerate(talks):
+        draws = np.random.default_rng([1, i])
+        for turn in range(2):
+            ids = prompt(
+                "inline", model.tokenizer, talk.persona.facts if talk.persona else (), talk.utterances[: 2 * turn + 1], (), 500
+            ).ids
+            texts = []
+            for _ in range(4):  # a decoder for each, so that nothing is shared
+                [said] = model.decoder().generate([0], [ids], draws.random((1, 8)), sampling)
+                texts.append(" ".join(model.tokenizer.decode(said.ids).split()))
+            assert found[i][turn] == texts[consensus(texts)]
+
+
 def test_every_goal_is_tried_in_every_context() -> None:
     rng = np.random.default_rng(0)
     moments = scoring.contexts_of([grammar.dialogue(rng, "train", 4) for _ in range(3)], 4, rng)
@@ -98,9 +122,66 @@ def test_evaluate_model_reports_every_score(tmp_path: Path) -> None:
     found = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0)
     assert found["n"] == 32 and found["dialogues"] == 8
     assert 0 <= found["f1"] <= 1 and 0 <= found["hits_at_1"] <= 1 and found["ppl_word"] > 1
-    low, high = found["ppl_word_interval"]
-    assert low <= found["ppl_word"] <= high
+    for name in ("ppl_word", "ppl_token", "f1", "hits_at_1", "distinct_1", "distinct_2", "repetition", "reply_words"):
+        low, high = found[f"{name}_interval"]
+        assert low <= found[name] <= high
+    assert {"ppl_word", "ppl_token", "f1", "hits_at_1", "distinct", "repetition", "reply_words"} <= set(found["protocol"])
+    assert found["protocol"]["decoding"] == "greedy" and not any(name.startswith("personagpt") for name in found)
     json.dumps(found, allow_nan=False)
+
+
+def test_replies_of_a_stuck_model_repeat_and_lack_variety(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two talks of 3 replies, "i ski" each time but once "no": 3 of the 4 later ones repeat, whatever their punctuation."""
+    talks = [Dialogue(tuple(Turn(f"line {i}.", f"reply {i}.") for i in range(3))) for _ in range(2)]
+    write_dialogues(tmp_path / "talks.jsonl", talks)
+    tiny_model().save(tmp_path / "model")
+    said = [["i ski", "I ski.", "the i ski!"], ["i ski", "no", "i ski"]]
+    monkeypatch.setattr(scoring, "generated_replies", lambda *args, **options: [each[:] for each in said])
+    found = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0, hits=False)
+    assert found["repetition"] == pytest.approx(3 / 4)
+    assert found["distinct_1"] == pytest.approx(6 / 12)  # i, ski, ski., the, ski!, no
+    assert found["distinct_2"] == pytest.approx(4 / 6)  # i ski, i ski., the i, i ski!; i ski comes three times
+    assert found["reply_words"] == pytest.approx(12 / 6)
+
+
+def test_personagpts_protocol_stands_alone_or_beside_the_others(tmp_path: Path) -> None:
+    write_dialogues(tmp_path / "talks.jsonl", [TALK])
+    tiny_model().save(tmp_path / "model")
+    alone = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0, protocol="personagpt")
+    assert "f1" not in alone and alone["personagpt_n"] == 4
+    [forced] = teacher_forced(tiny_model(), [TALK])
+    assert alone["personagpt_ppl"] == pytest.approx(np.exp(np.mean([each.nll for each in forced])))
+    assert alone["personagpt_ppl_two_ends"] < alone["personagpt_ppl"]
+    assert alone["personagpt_f1"] == pytest.approx(np.mean([each.f1 for each in forced if each.f1 is not None]))
+    both = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0, hits=False, protocol="all")
+    assert both["n"] == 2 and {name: both[name] for name in alone if name != "protocol"} == {
+        name: value for name, value in alone.items() if name != "protocol"
+    }
+    for options in ({"protocol": "persona"}, {"decoding": "beam"}, {"decoding": "mbr", "candidates": 1}):
+        with pytest.raises(InputError):
+            evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0, **options)
+
+
+def test_decodings_say_how_they_draw(tmp_path: Path) -> None:
+    write_dialogues(tmp_path / "talks.jsonl", [TALK])
+    tiny_model().save(tmp_path / "model")
+    found = {
+        name: evaluate_model(
+            str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 3, hits=False, decoding=name, candidates=2
+        )
+        for name in ("greedy", "sample", "mbr")
+    }
+    assert found["sample"]["protocol"]["decoding"] == "sampled (top-k 10, top-p 0.92, temperature 1.0)"
+    assert found["mbr"]["protocol"]["f1"] == "ParlAI word F1, mbr reply after the true history"
+    assert found["greedy"]["protocol"]["f1"] == "ParlAI word F1, greedy reply after the true history"
+    assert len({each["ppl_word"] for each in found.values()}) == 1
+
+
+def test_confusion_is_written_as_csv_and_png(tmp_path: Path) -> None:
+    written = write_confusion(tmp_path, [[3, 1], [0, 2]], ["ask.", "talk."], 4)
+    assert (tmp_path / "confusion.csv").read_text().splitlines() == ["asked for,lines,ask.,talk.", "ask.,4,3,1", "talk.,4,0,2"]
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert written == [tmp_path / "confusion.csv", tmp_path / "confusion.png"]
 
 
 def test_ranking_needs_enough_replies(tmp_path: Path) -> None:

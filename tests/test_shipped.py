@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from convogym.agents import LanguageModel, load
+from convogym.agents import LanguageModel, load, load_reader
 from convogym.experiments import train_reader
 from convogym.experiments.collect import collect, make_env
 from convogym.experiments.demo import run_demo
 from convogym.experiments.evaluate_goals import evaluate_goal_judge, evaluate_goals
+from convogym.experiments.evaluate_policy import evaluate_policies
 from convogym.experiments.finetune import finetune
-from convogym.policies.baselines import RandomPolicy
+from convogym.personas import load_personas
+from convogym.policies.baselines import CyclePolicy, RandomPolicy
 from convogym.store import EpisodeStore
 
 MODELS = Path(str(files("convogym") / "models"))
@@ -52,6 +54,14 @@ def test_the_judges_are_informative() -> None:
     assert found["goal_judge_steered_talk_dev"]["f1"] > 0.6
     assert found["goal_judge_grammar_held_out"]["f1"] > 0.9
     assert found["matcher_grammar_held_out"]["true_persona_first"] >= 0.8
+
+
+def test_cycling_through_goals_reveals_who_answers(model: LanguageModel) -> None:
+    """Held-out personas of the grammar: the replies persona-mini gives put the true persona first among 21."""
+    env = make_env(model, 64, personas="grammar-held-out")
+    pool = load_personas("grammar-held-out")
+    found = evaluate_policies([CyclePolicy(11)], env, 128, matcher=load_reader(), pool=pool)
+    assert found["policies"]["cycle"]["true_persona_first"] >= 0.8
 
 
 def test_stored_episodes_become_a_tuned_model(model: LanguageModel, tmp_path: Path) -> None:
