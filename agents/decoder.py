@@ -62,7 +62,7 @@ class Decoder:
         shape = network.shape
         self._sizes = (shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
         weight = network.transformer.wte.weight
-        self._keys = torch.zeros(shape.n_layer, 0, shape.n_head, 1, self._sizes[2], dtype=weight.dtype, device=weight.device)
+        self._keys = torch.zeros(shape.n_layer, 0, shape.n_head, 0, self._sizes[2], dtype=weight.dtype, device=weight.device)
         self._values = torch.zeros_like(self._keys)
         self._row_of: dict[int, int] = {}
         self._slot_at: list[int] = []
@@ -160,14 +160,14 @@ class Decoder:
             self._known.append([])
         rows, capacity = self._keys.size(1), self._keys.size(3)
         need_rows = max(rows, len(self._slot_at))
-        need = capacity if tokens < capacity else -(-(tokens + 1) // GROWTH) * GROWTH + 1  # the last entry takes padding
+        need = capacity if tokens <= capacity else -(-tokens // GROWTH) * GROWTH
         if (need_rows, need) == (rows, capacity):
             return
         layers, heads, size = self._sizes
         for name in ("_keys", "_values"):
             old = getattr(self, name)
             grown = old.new_zeros(layers, need_rows, heads, need, size)
-            grown[:, :rows, :, : capacity - 1] = old[:, :, :, : capacity - 1]
+            grown[:, :rows, :, :capacity] = old
             setattr(self, name, grown)
 
     def _swap(self, a: int, b: int) -> None:
@@ -198,9 +198,9 @@ class Decoder:
             ids = torch.zeros(last - first, width, dtype=torch.long)
             for i, new in enumerate(fresh[rows]):
                 ids[i, : len(new)] = torch.tensor(new)
-            states = self._forward(ids.to(hidden.device), first, last)
-            ends = torch.tensor([len(new) - 1 for new in fresh[rows]], device=hidden.device)
-            hidden[rows] = states[torch.arange(last - first, device=hidden.device), ends]
+            lengths = torch.tensor([len(new) for new in fresh[rows]], device=hidden.device)
+            states = self._forward(ids.to(hidden.device), first, last, lengths)
+            hidden[rows] = states[torch.arange(last - first, device=hidden.device), lengths - 1]
         for row, new in enumerate(fresh):
             self._known[row] += new
         return hidden
@@ -212,9 +212,9 @@ class Decoder:
             self._known[row].append(token)
         return states[:, 0]
 
-    def _forward(self, ids: Tensor, first: int, last: int) -> Tensor:
+    def _forward(self, ids: Tensor, first: int, last: int, lengths: Tensor | None = None) -> Tensor:
         start = torch.tensor([len(known) for known in self._known[first:last]], device=ids.device)
-        return self._network.cached(ids, start, self._keys[:, first:last], self._values[:, first:last])
+        return self._network.cached(ids, start, self._keys[:, first:last], self._values[:, first:last], lengths)
 
 
 def _shared_length(known: Sequence[int], context: Sequence[int]) -> int:

@@ -195,36 +195,53 @@ class GPT2(nn.Module):
         """(..., C) -> (..., V)."""
         return F.linear(hidden, self.transformer.wte.weight)
 
-    def cached(self, ids: Tensor, start: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def cached(self, ids: Tensor, start: Tensor, keys: Tensor, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Last hidden states of new tokens, whose keys and values are written to the cache.
+
+        Everything but attention itself runs over the M real tokens alone: padding costs next to nothing.
 
         Args:
             ids: (B, T) int64 new tokens, padded at the right.
             start: (B,) int64, how many tokens of each row are cached already.
-            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j. The last
-                entry takes what padding would write and is never read.
+            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j.
             values: likewise.
+            lengths: (B,) int64, how many of each row's ids are real; None = all.
 
         Returns:
-            (B, T, C) after the final norm; rows' padding holds garbage.
+            (B, T, C) after the final norm; 0 at padding.
         """
         body = self.transformer
         b, t = ids.shape
-        trash = keys.size(3) - 1
         positions = start[:, None] + torch.arange(t, device=ids.device)  # (B, T)
-        written = positions.clamp(max=trash)
-        length = min(int(start.max()) + t, trash)  # L
-        x = body.wte(ids) + body.wpe(positions.clamp(max=self.shape.n_positions - 1))
+        if lengths is None:
+            rows = torch.arange(b, device=ids.device).repeat_interleave(t)
+            place = None
+            length = int(start.max()) + t  # L
+        else:
+            inside = torch.arange(t, device=ids.device) < lengths[:, None]
+            rows, columns = inside.nonzero(as_tuple=True)  # (M,) each
+            place = rows * t + columns
+            length = int((start + lengths).max())
+        real, at = (x.flatten() if place is None else x.flatten()[place] for x in (ids, positions))  # (M,) each
+
+        def padded(x: Tensor) -> Tensor:
+            """(M, ...) -> (B, T, ...)."""
+            full = x if place is None else x.new_zeros(b * t, *x.shape[1:]).index_copy_(0, place, x)
+            return full.view(b, t, *x.shape[1:])
+
+        x = body.wte(real) + body.wpe(at)  # (M, C)
         visible = torch.arange(length, device=ids.device) <= positions[:, :, None]  # (B, T, L)
-        rows = torch.arange(b, device=ids.device)[:, None]
         for layer, block in enumerate(body.layers()):
-            q, k, v = block.attn.split(block.ln_1(x))
-            keys[layer][rows, :, written] = k.transpose(1, 2)
-            values[layer][rows, :, written] = v.transpose(1, 2)
+            q, k, v = block.attn.c_attn(block.ln_1(x)).view(len(x), 3, block.attn.heads, -1).unbind(1)  # (M, H, D) each
+            keys[layer][rows, :, at] = k
+            values[layer][rows, :, at] = v
             mixed = F.scaled_dot_product_attention(
-                q, keys[layer, :, :, :length], values[layer, :, :, :length], attn_mask=visible[:, None]
+                padded(q).transpose(1, 2),
+                keys[layer, :, :, :length],
+                values[layer, :, :, :length],
+                attn_mask=visible[:, None],
             )
-            x = x + block.attn.merge(mixed)
+            mixed = mixed.transpose(1, 2).reshape(b * t, -1)  # (B * T, C)
+            x = x + block.attn.c_proj(mixed if place is None else mixed[place])
             x = x + block.mlp(block.ln_2(x))
-        out: Tensor = body.ln_f(x)
-        return out
+        return padded(body.ln_f(x))

@@ -179,7 +179,7 @@ def _continuation_log_probs(model: LanguageModel, context: Sequence[int], texts:
     shape, network = model.network.shape, model.network
     rows = [_ids(text, model)[: shape.n_positions - len(context)] for text in texts]
     width = max(map(len, rows))
-    size = (shape.n_layer, 1, shape.n_head, len(context) + width + 1, shape.n_embd // shape.n_head)
+    size = (shape.n_layer, 1, shape.n_head, len(context) + width, shape.n_embd // shape.n_head)
     keys, values = torch.zeros(size), torch.zeros(size)
     first = network.cached(torch.tensor([list(context)]), torch.zeros(1, dtype=torch.long), keys, values)[:, -1:]  # (1, 1, C)
     keys, values = (cache.expand(-1, len(rows), -1, -1, -1).clone() for cache in (keys, values))
@@ -191,7 +191,8 @@ def _continuation_log_probs(model: LanguageModel, context: Sequence[int], texts:
     hidden = first.expand(len(rows), -1, -1)
     if width > 1:
         start = torch.full((len(rows),), len(context))
-        hidden = torch.cat([hidden, network.cached(ids[:, :-1], start, keys, values)], 1)  # (N, T, C)
+        lengths = mask[:, :-1].sum(1)
+        hidden = torch.cat([hidden, network.cached(ids[:, :-1], start, keys, values, lengths)], 1)  # (N, T, C)
     picked = functional.log_softmax(network.logits(hidden[mask]), -1).gather(-1, ids[mask][:, None]).squeeze(-1).double()
     sums = torch.zeros(len(rows), dtype=torch.double).index_add(0, mask.nonzero()[:, 0], picked)
     return sums.numpy()
