@@ -299,6 +299,27 @@ def write_log(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
+def cut_log(path: Path, step: int) -> None:
+    """Drops what a log says of steps after `step`: a resumed run takes them again. Does nothing where there is no log.
+
+    Args:
+        path: a file of JSON lines from `write_log`, each with a `step`; an unfinished last line is dropped too.
+        step: the last to keep.
+    """
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:  # the run was killed while it wrote this line
+            continue
+    scratch = path.with_suffix(".partial")
+    scratch.write_text("".join(kept), "utf-8")
+    os.replace(scratch, path)
+
+
 def keep_memory() -> None:
     """Tells glibc's allocator to keep freed memory for itself; does nothing elsewhere.
 

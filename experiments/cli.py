@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,13 +268,17 @@ def pretrain(
 
     total = pretraining.phases(pretraining.RECIPE)[-1][2]
     last: dict[str, Any] = {}
+    first: dict[str, float] = {}
 
     with stoppable(lambda: f"{out} has the last checkpoint; go on with --resume."):
         with console.bar(min(total, until or total), "pretraining", "step") as bar:
 
             def report(phase: str, progress: Any, watch: Any) -> None:
                 bar.update(progress.step - bar.n)
-                bar.set_postfix(phase=phase, loss=f"{progress.loss:.3f}", refresh=False)
+                first.setdefault("tokens", progress.tokens)
+                first.setdefault("time", time.monotonic())
+                speed = (progress.tokens - first["tokens"]) / max(time.monotonic() - first["time"], 1e-9)
+                bar.set_postfix(phase=phase, loss=f"{progress.loss:.3f}", tokens_a_second=f"{speed:.0f}", refresh=False)
                 last.update(phase=phase, **progress._asdict())
                 if watch:
                     last["watch"] = dict(watch)
@@ -323,8 +328,8 @@ def evaluate_policy(
     json: Json = False,
 ) -> None:
     """Mean return with a 95 % bootstrap interval; policies given together meet the same personas with the same seeds."""
-    from convogym.experiments import collect as collecting
     from convogym.agents.reader import load_reader
+    from convogym.experiments import collect as collecting
     from convogym.experiments import evaluate_policy as evaluating
     from convogym.personas import load_personas
 

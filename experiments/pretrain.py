@@ -3,7 +3,8 @@
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
 
-Every number of the recipe stands in `RECIPE`. `out/log.jsonl` gets a line every ten steps, `out/model` the result.
+Every number of the recipe stands in `RECIPE`. `out/log.jsonl` gets a line every ten steps, `out/board` the same for
+TensorBoard, `out/model` the result.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.agents.training import Progress, Trainer, TrainingConfig, mean_nll, write_log
+from convogym.agents.training import Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
@@ -109,7 +111,7 @@ def pretrain(
 
     Args:
         data: folder of corpora.
-        out: gets tokenizer, checkpoints, log and, at the end, `model/`.
+        out: gets tokenizer, checkpoints, logs and, at the end, `model/`.
         recipe: sizes, steps and rates.
         seed: of everything.
         resume: go on from `out`'s checkpoint.
@@ -129,7 +131,7 @@ def pretrain(
     found = {**corpora_module.read_folder(data), **corpora_module.own_corpora("train")}
     train, watched = corpora_module.kept_apart(found)
     tokenizer_folder = out / "tokenizer"
-    if not (tokenizer_folder / "tokenizer.json").is_file():
+    if not (resume and (tokenizer_folder / "tokenizer.json").is_file()):
         with replaced(tokenizer_folder) as scratch:
             BPETokenizer.learn(corpora_module.texts(train), recipe.vocabulary).save(scratch)
     tokenizer = BPETokenizer.load(tokenizer_folder, lower=True)
@@ -137,9 +139,13 @@ def pretrain(
     config = training_config(recipe, seed)
     model = _fresh(shape, tokenizer, recipe, train, seed)
     watch = corpora_module.watch_examples(watched, tokenizer, recipe.max_tokens)
+    from torch.utils.tensorboard import SummaryWriter
+
+    board: Any = SummaryWriter(str(out / "board"))
     for phase, mix, end in phases(recipe):
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
-        trainer.resume()
+        if trainer.resume():
+            cut_log(out / "log.jsonl", trainer.step)
         stop = end if until is None else min(end, until)
         if trainer.step >= end:
             continue
@@ -151,9 +157,12 @@ def pretrain(
                 model.network.train()
             if progress.step % 10 == 0 or watch_losses:
                 write_log(out / "log.jsonl", {"phase": phase, **progress._asdict(), "watch": watch_losses})
+                for name, value in (("loss", progress.loss), ("rate", progress.rate), *watch_losses.items()):
+                    board.add_scalar(name, value, progress.step)
             report(phase, progress, watch_losses)
         if trainer.step < end:
             break
+    board.close()
     model.save(out / "model", torch.float16)
     return model
 

@@ -17,9 +17,7 @@ from convogym.experiments.corpora import kept_apart, read_folder, reordered, shi
 from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
-TINY = dataclasses.replace(
-    RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=3
-)
+TINY = dataclasses.replace(RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=3)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +41,8 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         pretrain(folder, out, TINY, seed=3, until=cut)
         pretrain(folder, out, TINY, seed=3, resume=True)
         assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "whole"), weights(out), strict=True))
+        entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [entry["phase"] for entry in log] == ["facts", "talk"] and all(entry["watch"] for entry in log)
 
