@@ -18,10 +18,13 @@ import numpy as np
 import torch
 
 from convogym.agents.model import LanguageModel
+from convogym.agents.optimisers import PUBLISHED_SHARES, GroupedAdamW
 from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
-from convogym.errors import InputError, TrainingError
+from convogym.errors import InputError, TrainingError, UnknownNameError
 from convogym.layouts import Example, line_examples, prompt, responder_examples
+
+RATES = ("one", "published")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class FinetuneConfig:
     """optimiser steps"""
     lr: float = 3e-4
     """AdamW's, falling linearly to 0"""
+    rates: str = "one"
+    """one of `RATES`: the same rate for everything, or PersonaGPT's by part (`optimisers.PUBLISHED_SHARES`; with lr 5e-5 they
+    are its own)"""
     pairs: int = 12
     """goal-conditioned pairs a step; half of them corrections, as long as there are any"""
     rehearsal: int = 2
@@ -75,6 +81,8 @@ class FinetuneConfig:
             raise InputError("`steps`, `pairs`, `rehearsal` and `evaluate_every` must be at least 1.")
         if not 0 < self.lr < math.inf:
             raise InputError(f"`lr` must be positive and finite, got {self.lr}.")
+        if self.rates not in RATES:
+            raise UnknownNameError("rates", self.rates, RATES)
         if not 0 <= self.tolerance < 1:
             raise InputError(f"`tolerance` must be in [0, 1), got {self.tolerance}.")
 
@@ -181,7 +189,8 @@ class Finetuner:
         before = (self._following(model), mean_nll(network, self._held_out))
         kept: tuple[tuple[bool, float], int, tuple[float, float], dict[str, torch.Tensor]] | None = None
         first_state = copy.deepcopy(network.state_dict())
-        optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0)
+        shares = PUBLISHED_SHARES if config.rates == "published" else None
+        optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, shares)
         try:
             for step in range(config.steps):
                 network.train()
@@ -193,10 +202,7 @@ class Finetuner:
                 if not all(map(math.isfinite, losses)):
                     raise TrainingError(f"the loss is {losses} at step {step}: lower the learning rate.")
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_norm)
-                for group in optimiser.param_groups:
-                    group["lr"] = config.lr * min(1.0, (step + 1) / 10) * (1 - step / config.steps)
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
+                optimiser.step(min(1.0, (step + 1) / 10) * (1 - step / config.steps))
                 network.eval()
                 now: tuple[float, float] | None = None
                 if (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps:

@@ -1,8 +1,8 @@
-"""Optimisers for small GPT-2s: Muon for the layers' matrices, AdamW for the rest. Knows nothing of losses."""
+"""Optimisers for GPT-2s: Muon and AdamW for training from scratch, AdamW by parts for fine-tuning. Knows nothing of losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -128,3 +128,51 @@ class OptimiserPair:
         """Takes up the state of an earlier run."""
         for i, optimiser in enumerate(self._pair):
             optimiser.load_state_dict(state[str(i)])
+
+
+# Shares of the rate by part, from PersonaGPT's control stage (`train.py:train_loop`: control tokens 5e-4, other words 1e-8,
+# positions 1e-6, the rest 5e-5). There the rows of the embedding were slices without a gradient, so that no row ever moved.
+PUBLISHED_SHARES = {"control": 10.0, "words": 2e-4, "positions": 0.02}
+
+
+class GroupedAdamW:
+    """AdamW whose rate differs between control tokens, other words, positions and the rest."""
+
+    def __init__(
+        self, network: nn.Module, lr: float, control_rows: Sequence[int] = (), shares: Mapping[str, float] | None = None
+    ) -> None:
+        """Splits the parameters.
+
+        Args:
+            network: a `GPT2`.
+            lr: rate of the rest.
+            control_rows: rows of the token embedding that are control tokens.
+            shares: of `lr`, for "control", "words" and "positions"; None = one rate for all.
+        """
+        named = dict(network.named_parameters())
+        words, positions = named["transformer.wte.weight"], named["transformer.wpe.weight"]
+        shares = shares or {"control": 1.0, "words": 1.0, "positions": 1.0}
+        rest = [p for p in named.values() if p is not words and p is not positions]
+        self._rates = [lr * max(shares["words"], shares["control"]), lr * shares["positions"], lr]
+        groups = [{"params": [words]}, {"params": [positions]}, {"params": rest}]
+        self._optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
+        self._words = words
+        rows = torch.full((words.size(0), 1), lr * shares["words"])
+        rows[list(control_rows)] = lr * shares["control"]
+        self._row_shares = rows / self._rates[0] if shares["words"] != shares["control"] else None  # (V, 1)
+
+    @torch.no_grad()
+    def step(self, scale: float) -> None:
+        """Moves and forgets the gradients.
+
+        Args:
+            scale: of all rates, from the schedule.
+        """
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * scale
+        before = self._words.detach().clone()
+        self._optimiser.step()
+        if self._row_shares is not None:
+            # Without weight decay an AdamW step is proportional to its rate, so a row's can be scaled when it is taken.
+            self._words.copy_(before + (self._words - before) * self._row_shares)
+        self._optimiser.zero_grad(set_to_none=True)

@@ -231,6 +231,7 @@ def finetune(
     model: Model = "persona-mini",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 120,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    rates: Annotated[str, typer.Option(help="one rate for all, or published: PersonaGPT's shares by part.")] = "one",
     tolerance: Annotated[float, typer.Option(min=0.0, help="How much worse the model may get before it is refused.")] = 0.02,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
@@ -246,7 +247,7 @@ def finetune(
     from convogym.experiments import finetune as finetuning
 
     with stoppable(lambda: "Nothing was written: the tuned model is saved only at the end."):
-        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress)
+        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress, rates)
     console.result(done if json else {**done, "curve": None}, "fine-tuned")
 
 

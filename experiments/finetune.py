@@ -116,6 +116,7 @@ def finetune(
     seed: int,
     tensorboard: Path | None = None,
     progress: bool = False,
+    rates: str = "one",
 ) -> dict[str, Any]:
     """Fine-tunes and writes a model, unless it got worse.
 
@@ -129,6 +130,7 @@ def finetune(
         seed: of everything.
         tensorboard: log folder; None = `out` with ".log" added.
         progress: show a bar on stderr.
+        rates: see `FinetuneConfig.rates`.
 
     Returns:
         What was learnt from and what came of it.
@@ -152,7 +154,7 @@ def finetune(
         raise InputError(f"{store}: expected an episode store, found none; make one with `convogym collect --store {store}`.")
     out = Path(os.path.abspath(out))
     check_replaceable(out)
-    config = FinetuneConfig(steps=steps, lr=lr, tolerance=tolerance, seed=seed)
+    config = FinetuneConfig(steps=steps, lr=lr, rates=rates, tolerance=tolerance, seed=seed)
     judge = load_reader()
     with EpisodeStore(store) as opened:
         pairs, counts = pairs_of(worth_reading(opened), judge)
