@@ -1,18 +1,101 @@
-"""How many turns per second the vector environment takes, for several numbers of dialogues. Prints nothing; gives a dict."""
+"""How many turns per second are spoken: by this package's speakers and environment, by two other ways, and at the very best.
+
+Everything is measured in one process on the same weights, the same personas, goals and noise, the repetitions interleaved:
+all systems once, then all again, so that a slow moment of the machine does not fall on one alone. What is measured and why is
+in docs/performance.md. Prints nothing; gives a dict.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from convogym.agents.model import LanguageModel
+from convogym.agents.reader import load_reader
+from convogym.agents.sampling import Sampling
+from convogym.agents.speaking import ModelSpeaker
+from convogym.dialogue import Persona
+from convogym.envs.rewards import Reward, build_reward
+from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
+from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoop, in_transformers
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
+from convogym.experiments.matrix_floor import READ_ROWS, RowCost, floor_seconds, needed_work, row_operations, row_seconds
+from convogym.experiments.scripted_talks import Recorder, Script, Talked, converse, one_after_another, play
+from convogym.goals import DEFAULT_GOALS
+from convogym.layouts import LAYOUTS
+from convogym.personas import load_personas
 
 SIZES = (1, 16, 64, 256)
+REFERENCE, GENERATE, LONG = "reference", "generate", "long"  # names in `measured`, beside those `_of` makes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    sizes: tuple[int, ...] = SIZES
+    """numbers of dialogues side by side, all different"""
+    turns: int = 8
+    """of each dialogue and repetition"""
+    repeats: int = 3
+    """repetitions, of which the median counts"""
+    least: int = 8
+    """dialogues of a repetition: smaller numbers talk one after another; no more than the largest of `sizes`"""
+    batch: int = 64
+    """dialogues of `generate` and of the long talks; no more than the largest of `sizes`"""
+    early_turn: int = 3
+    """which turn of the long talks `late_turn` is compared with, 1.."""
+    late_turn: int = 30
+    """the last turn of the long talks"""
+
+    def __post_init__(self) -> None:
+        """Checks what the strings above say."""
+        if self.turns < 1 or self.repeats < 1:
+            raise InputError(f"`turns` and `repeats` must be at least 1, got {self.turns} and {self.repeats}.")
+        if not self.sizes or min(self.sizes) < 1 or len(set(self.sizes)) != len(self.sizes):
+            raise InputError(f"`sizes` must be different whole numbers of at least 1, got {self.sizes}.")
+        if min(self.batch, self.least) < 1 or not 1 <= self.early_turn < self.late_turn:
+            raise InputError(
+                f"`least` and `batch` must be at least 1 and 1 <= `early_turn` < `late_turn`, got {self.least}, {self.batch}, "
+                f"{self.early_turn}, {self.late_turn}."
+            )
+
+    @property
+    def largest(self) -> int:
+        """The largest number of dialogues."""
+        return max(self.sizes)
+
+    @property
+    def together(self) -> int:
+        """Dialogues of `generate` and of the long talks."""
+        return min(self.batch, self.largest)
+
+    def rounds(self, size: int) -> list[tuple[int, int]]:
+        """Which dialogues of all, from one to before another, talk side by side, one round after another."""
+        number = max(1, min(self.least, self.largest) // size)
+        return [(size * i, size * (i + 1)) for i in range(number)]
+
+    @property
+    def all_turns(self) -> int:
+        """How many turns are taken in all, warm-up and untimed ones included."""
+        warm = self.largest * self.turns + sum(self.sizes) - self.largest + len(LAYOUTS) * self.largest + 1 + self.together
+        dialogues = [self.rounds(size)[-1][1] for size in self.sizes]
+        others = self.rounds(1)[-1][1] + self.rounds(self.together)[-1][1]
+        timed = ((1 + len(LAYOUTS)) * sum(dialogues) + others) * self.turns
+        return warm + self.repeats * timed + (1 + self.repeats) * self.together * self.late_turn
+
+
+QUICK = Plan(sizes=(1, 4), turns=2, repeats=1, least=2, batch=4, early_turn=1, late_turn=4)
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -26,77 +109,256 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
+class ForgetfulSpeaker(ModelSpeaker):
+    """The package's speaker, which can be told to forget what it computed, so that no run finds another's work done."""
+
+    def forget(self) -> None:
+        """Drops all that is cached; the memory is kept, as it is from episode to episode."""
+        self._decoder.forget()
+
+
+class _Pair:
+    """A goal speaker and a responder of one model, each with its own cache, for the environment and for scripts alike."""
+
+    def __init__(self, model: LanguageModel, sampling: Sampling) -> None:
+        self._model = model
+        self.lines, self.replies = ForgetfulSpeaker(model, sampling), ForgetfulSpeaker(model, sampling)
+        self.recorders = (Recorder(self.lines), Recorder(self.replies))
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.lines.cache_bytes + self.replies.cache_bytes
+
+    def env(self, number: int, turns: int, personas: tuple[Persona, ...], reward: Reward) -> PersonaChatVectorEnv:
+        return PersonaChatVectorEnv(
+            number,
+            goal_speaker=self.recorders[0],
+            responder=self.recorders[1],
+            personas=personas,
+            reward=reward,
+            num_turns=turns,
+            autoreset_mode="NextStep",
+        )
+
+    def play(
+        self, env: PersonaChatVectorEnv, seeds: Sequence[int], actions: npt.NDArray[np.int64], tick: Tick
+    ) -> tuple[Talked, Script]:
+        self._begin(self._model.layout)
+        return play(env, seeds, actions, *self.recorders, tick)
+
+    def converse(self, script: Script, layout: str, tick: Tick) -> Talked:
+        self._begin(layout)
+        return converse(script, self.lines.speak, self.replies.speak, tick)
+
+    def _begin(self, layout: str) -> None:
+        """The same speakers and caches serve every layout; only the prompts differ."""
+        for speaker in (self.lines, self.replies):
+            speaker.model = dataclasses.replace(self._model, layout=layout)
+            speaker.forget()
+
+
 def benchmark(
-    make_env: Callable[[int], Any],
-    layout: str,
+    model: LanguageModel,
+    plan: Plan = Plan(),
     *,
-    sizes: Sequence[int] = SIZES,
-    turns: int = 8,
-    repeats: int = 3,
+    reward: str = "identification",
+    sampling: Sampling | None = None,
     seed: int = 0,
     tick: Tick = ignore_ticks,
 ) -> dict[str, Any]:
-    """Measures whole turns: line, reply, reward and observation.
-
-    Each number of dialogues warms up for one turn after its environment was made. Then the repetitions are interleaved (all
-    numbers once, then all numbers again, ...), each with episodes of its own, so that a slow moment of the machine does not
-    fall on one number alone and nothing is found in a cache. Goals are uniformly random.
+    """Measures everything; goals are uniformly random.
 
     Args:
-        make_env: makes an environment of so many dialogues, with NextStep autoreset and episodes of at least `turns` turns.
-        layout: of the model, under which the figures are given.
-        sizes: the numbers of dialogues.
-        turns: timed turns of each dialogue and repetition.
-        repeats: repetitions, at least 1.
-        seed: of the episodes and goals.
-        tick: told how many turns were done, warm-up included (`planned_turns` in all).
+        model: on the processor.
+        plan: how much.
+        reward: of the environment.
+        sampling: of every system; None = as speakers do by default.
+        seed: of the episodes, the goals, and what the two other systems draw.
+        tick: told how many turns were done (`plan.all_turns` in all).
 
     Returns:
-        `engine`: {layout: {number of dialogues: median of turns per second, all dialogues together}}. `repetitions`: the same
-        with the figure of each repetition. Besides `tokens_per_turn`, `responder`, `turns`, `repeats`, `seed`, `machine`.
+        See the table in docs/performance.md.
 
     Raises:
-        InputError: a number is below 1.
+        InputError: the reward is none.
     """
-    if turns < 1 or repeats < 1 or not sizes:
-        raise InputError(f"`turns` and `repeats` must be at least 1, got {turns} and {repeats}.")
-    rng = np.random.default_rng(seed)
-    seeds = iter(run_seeds(seed, (repeats + 1) * sum(sizes), "benchmark"))
-    speeds: dict[int, list[float]] = {size: [] for size in sizes}
-    tokens: list[float] = []
-
-    def run(env: Any, number: int) -> float:
-        """Takes turns in new episodes; the seconds they took."""
-        env.reset(seed=[next(seeds) for _ in range(env.num_envs)])
-        began = time.perf_counter()
-        for _ in range(number):
-            *_, infos = env.step(rng.integers(env.single_action_space.n, size=env.num_envs))
-            tokens.append(float(np.mean(infos["line_tokens"] + infos["reply_tokens"])))
-            tick(env.num_envs)
-        return time.perf_counter() - began
-
+    sampling = sampling or Sampling()
     with stoppable(lambda: "A benchmark that is not complete tells nothing, so nothing was kept."):
-        envs = {size: make_env(size) for size in sizes}
-        for env in envs.values():
-            run(env, 1)
-        tokens.clear()
-        for _ in range(repeats):
-            for size, env in envs.items():
-                speeds[size].append(size * turns / run(env, turns))
-    base = envs[sizes[0]].unwrapped
-    return {
-        "engine": {layout: {str(size): round(float(np.median(speeds[size])), 3) for size in sizes}},
-        "repetitions": {layout: {str(size): [round(speed, 3) for speed in speeds[size]] for size in sizes}},
+        where = machine()  # before, so that its load is other programs'
+        found = _measure(model, plan, reward, sampling, seed, tick)
+    return {**_summary(model, plan, found), "sampling": dataclasses.asdict(sampling), "seed": seed, "machine": where}
+
+
+@dataclass
+class _Found:
+    """What was measured, one entry a repetition."""
+
+    side_by_side: dict[str, int]
+    """dialogues in one batch, by system"""
+    runs: dict[str, list[Talked]]
+    """by system"""
+    scripts: list[Script]
+    """of the largest number of dialogues"""
+    row_seconds: list[dict[int, RowCost]]
+    """by rows multiplied together: the numbers of dialogues and `READ_ROWS`"""
+    cache_bytes: int
+    """of the pair of speakers that spoke in all environments"""
+    max_tokens: int
+    """the longest utterance"""
+    environment_memory: float | None
+    """peak megabytes before anything but the environment had run"""
+
+
+def _of(system: str, layout: str, size: int) -> str:
+    return f"{system}.{layout}.{size}"
+
+
+def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, seed: int, tick: Tick) -> _Found:
+    rng = np.random.default_rng(seed)
+    seeds = iter(run_seeds(seed, (plan.repeats + 1) * plan.largest + plan.together, "benchmark"))
+
+    def draw(turns: int, number: int) -> tuple[list[int], npt.NDArray[np.int64]]:
+        """Seeds and goals of new episodes."""
+        return [next(seeds) for _ in range(number)], rng.integers(len(DEFAULT_GOALS), size=(turns, number))
+
+    personas = load_personas("train")
+    pair, long_pair = _Pair(model, sampling), _Pair(model, sampling)
+    terms = build_reward(
+        reward,
+        personas=personas,
+        goals=DEFAULT_GOALS,
+        embed=pair.replies.embed,
+        reader=functools.cache(load_reader),  # once for all environments, and only if a term needs it
+    )
+    envs = {size: pair.env(size, plan.turns, personas, terms) for size in plan.sizes}
+
+    episodes, actions = draw(plan.turns, plan.largest)
+    _, script = pair.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
+    found = _Found({}, {}, [], [], pair.cache_bytes, sampling.max_tokens, peak_memory_mb())
+    for size, env in envs.items():
+        if size != plan.largest:
+            pair.play(env, episodes[:size], actions[:1, :size], tick)
+    opening = Script(script.lines[:1], script.replies[:1])
+    for layout in LAYOUTS:
+        pair.converse(opening, layout, tick)
+    long_env = long_pair.env(plan.together, plan.late_turn, personas, terms)
+    _, long_script = long_pair.play(long_env, *draw(plan.late_turn, plan.together), tick)
+    network = in_transformers(model)
+    reference = ReferenceLoop(model, network, sampling, seed)
+    generate = BatchedGenerate(model, network, sampling, seed)
+    others = ((REFERENCE, reference.speak, 1), (GENERATE, generate.speak, plan.together))
+    for _, speak, size in others:
+        converse(opening.part(0, size), speak, speak, tick)
+
+    def record(system: str, size: int, parts: Sequence[Talked]) -> None:
+        found.side_by_side[system] = size
+        found.runs.setdefault(system, []).append(one_after_another(parts))
+
+    for _ in range(plan.repeats):
+        episodes, actions = draw(plan.turns, plan.largest)
+        for size, env in envs.items():
+            played = [pair.play(env, episodes[a:b], actions[:, a:b], tick) for a, b in plan.rounds(size)]
+            record(_of("environment", model.layout, size), size, [talked for talked, _ in played])
+            if size == plan.largest:
+                script = played[0][1]
+        found.scripts.append(script)
+        for layout in LAYOUTS:
+            for size in plan.sizes:
+                talked = [pair.converse(script.part(a, b), layout, tick) for a, b in plan.rounds(size)]
+                record(_of("engine", layout, size), size, talked)
+        for system, speak, size in others:
+            record(system, size, [converse(script.part(a, b), speak, speak, tick) for a, b in plan.rounds(size)])
+        record(LONG, plan.together, [long_pair.converse(long_script, model.layout, tick)])
+        found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in {*plan.sizes, READ_ROWS}})
+    return found
+
+
+def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
+    """The medians and what follows from them."""
+    speeds = {system: statistics.median(run.turns_per_s for run in runs) for system, runs in found.runs.items()}
+    engine = {layout: {str(size): speeds[_of("engine", layout, size)] for size in plan.sizes} for layout in LAYOUTS}
+    environment = {str(size): speeds[_of("environment", model.layout, size)] for size in plan.sizes}
+    turn_seconds = [statistics.median(turn) for turn in zip(*(run.seconds for run in found.runs[LONG]), strict=True)]
+    late = [run.seconds[plan.late_turn - 1] / run.seconds[plan.early_turn - 1] for run in found.runs[LONG]]
+    result = {
+        "engine": engine,
+        "environment": {model.layout: environment},
+        "environment_overhead": {size: 1 - speed / engine[model.layout][size] for size, speed in environment.items()},
+        "reference_turns_per_s": speeds[REFERENCE],
+        "generate_turns_per_s": speeds[GENERATE],
+        "ratio_to_reference": _over(engine, speeds[REFERENCE]),
+        "ratio_to_generate": _over(engine, speeds[GENERATE]),
+        "floor_fraction": {str(size): _floor_fraction(model, found, size) for size in plan.sizes},
+        "matrix_gflops": _gflops(row_operations(model.network), found.row_seconds),
+        "late_turn_ratio": statistics.median(late),
+        "late_turns": [plan.early_turn, plan.late_turn],
+        "long_turn_seconds": turn_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_environment_mb": found.environment_memory,
+        "cache_bytes": found.cache_bytes,
+        "weights_bytes": sum(p.numel() * p.element_size() for p in model.network.parameters()),
+        "measured": {
+            system: {
+                "side_by_side": found.side_by_side[system],
+                "turns_per_s": speeds[system],
+                "tokens_per_s": statistics.median(run.tokens_per_s for run in runs),
+                "tokens_per_turn": statistics.mean(run.tokens_per_turn for run in runs),
+                "repetitions": [run.turns_per_s for run in runs],
+            }
+            for system, runs in found.runs.items()
+        },
         "unit": "turns per second, all dialogues together",
-        "tokens_per_turn": round(float(np.mean(tokens)), 2),
-        "responder": base.responder_name,
-        "turns": turns,
-        "repeats": repeats,
-        "seed": seed,
-        "machine": machine(),
+        "layout": model.layout,
+        "responder": model.name,
+        "parameters": model.num_parameters,
+        "plan": dataclasses.asdict(plan),
+        "turns": plan.turns,
+        "repeats": plan.repeats,
+    }
+    return {key: _rounded(value) for key, value in result.items()}
+
+
+def _over(engine: Mapping[str, Mapping[str, float]], speed: float) -> dict[str, dict[str, float]]:
+    return {layout: {size: each / speed for size, each in speeds.items()} for layout, speeds in engine.items()}
+
+
+def _floor_fraction(model: LanguageModel, found: _Found, size: int) -> float:
+    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached."""
+    shares = []
+    for script, costs, run in zip(
+        found.scripts, found.row_seconds, found.runs[_of("engine", model.layout, size)], strict=True
+    ):
+        work = needed_work(model, script.part(0, len(run.said)), run, found.max_tokens)
+        reading = min(cost.layers for cost in costs.values())
+        shares.append(floor_seconds(work, reading, costs[size]) / sum(run.seconds))
+    return statistics.median(shares)
+
+
+def _gflops(operations: RowCost, seconds: Sequence[Mapping[int, RowCost]]) -> dict[str, dict[str, float]]:
+    """Rates of the matrix products, in 10^9 operations a second, by rows multiplied together and by part of the network."""
+    return {
+        str(rows): {
+            "layers": statistics.median(operations.layers / cost[rows].layers for cost in seconds) / 1e9,
+            "output": statistics.median(operations.output / cost[rows].output for cost in seconds) / 1e9,
+        }
+        for rows in sorted(seconds[0])
     }
 
 
-def planned_turns(sizes: Sequence[int], turns: int, repeats: int) -> int:
-    """How many turns a benchmark takes in all, warm-up included."""
-    return sum(sizes) * (1 + turns * repeats)
+def _rounded(value: Any) -> Any:
+    """Five significant digits are more than a clock gives."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def peak_memory_mb() -> float | None:
+    """The most main memory this process has had, in 10^6 bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # `ru_maxrss` is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

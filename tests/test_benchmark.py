@@ -1,57 +1,176 @@
-"""The benchmark: what it counts, in which order it measures, and what it refuses."""
+"""The benchmark: what it gives, in which order it measures, what it refuses, and that no run profits from another."""
 
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from fakes import EchoSpeaker, env_kwargs
+import torch
+from tiny import tiny_model
+from typer.testing import CliRunner
 
-from convogym.envs.vector import PersonaChatVectorEnv
+from convogym.agents.model import LanguageModel
+from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
-from convogym.experiments.benchmark import benchmark, parse_sizes, planned_turns
+from convogym.experiments import benchmark as benchmarking
+from convogym.experiments.benchmark import ForgetfulSpeaker, Plan, benchmark, parse_sizes
+from convogym.experiments.cli import app
+from convogym.experiments.scripted_talks import Script, Talked, converse, play
+from convogym.speakers import Request
+
+PLAN = Plan(sizes=(1, 3), turns=2, repeats=2, least=2, batch=2, early_turn=1, late_turn=3)
 
 
-def run(**options: Any) -> tuple[dict[str, Any], list[int], EchoSpeaker]:
-    """The result, the ticks, and the speaker that was asked."""
-    speaker = EchoSpeaker()
+def brief_model() -> LanguageModel:
+    """A tiny random model that likes to end its utterances."""
+    model = tiny_model()
+    transformer = model.network.transformer
+    with torch.no_grad():
+        transformer.ln_f.bias.add_(4 * transformer.wte.weight[model.tokenizer.eos])
+    return model
+
+
+@functools.cache
+def measured() -> tuple[dict[str, Any], int, list[tuple[str, int]]]:
+    """The result, the sum of the ticks, and which runs were made of how many dialogues, in order."""
+    order: list[tuple[str, int]] = []
     ticks: list[int] = []
 
-    def make(number: int) -> PersonaChatVectorEnv:
-        return PersonaChatVectorEnv(number, autoreset_mode="NextStep", **env_kwargs(responder=speaker, num_turns=3))
+    def watched_play(env: Any, *rest: Any) -> tuple[Talked, Script]:
+        order.append(("environment", env.num_envs))
+        return play(env, *rest)
 
-    found = benchmark(make, "inline", sizes=(1, 5), turns=3, tick=ticks.append, **options)
-    return found, ticks, speaker
+    def watched_converse(script: Script, line: Any, *rest: Any) -> Talked:
+        speaker = getattr(line, "__self__", None)
+        layout = f" {speaker.model.layout}" if isinstance(speaker, ForgetfulSpeaker) else ""
+        order.append((type(speaker).__name__ + layout, len(script.lines[0])))
+        return converse(script, line, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmarking, "play", watched_play)
+        patch.setattr(benchmarking, "converse", watched_converse)
+        found = benchmark(brief_model(), PLAN, reward="repetition", sampling=Sampling(max_tokens=8), tick=ticks.append)
+    return found, sum(ticks), order
 
 
-def test_every_number_of_dialogues_gets_a_speed() -> None:
-    found, _, _ = run(repeats=2)
-    assert list(found["engine"]["inline"]) == ["1", "5"]
-    assert all(speed > 0 for speed in found["engine"]["inline"].values())
-    for size, speeds in found["repetitions"]["inline"].items():
-        assert len(speeds) == 2
-        assert min(speeds) <= found["engine"]["inline"][size] <= max(speeds)
+def test_everything_promised_is_there() -> None:
+    found, _, _ = measured()
+    for layout in ("inline", "personagpt"):
+        for table in ("engine", "ratio_to_reference", "ratio_to_generate"):
+            assert list(found[table][layout]) == ["1", "3"]
+            assert min(found[table][layout].values()) > 0
+    assert list(found["environment"]) == ["inline"]
+    assert list(found["environment"]["inline"]) == list(found["environment_overhead"]) == list(found["floor_fraction"])
+    assert found["reference_turns_per_s"] > 0 and found["generate_turns_per_s"] > 0 and found["late_turn_ratio"] > 0
+    assert found["late_turns"] == [1, 3] and len(found["long_turn_seconds"]) == 3
+    assert found["peak_memory_mb"] >= found["peak_memory_environment_mb"] > 10
+    assert found["cache_bytes"] > 0
+    assert found["weights_bytes"] == 4 * found["parameters"]
     assert found["machine"]["cores"] >= 1
+    json.dumps(found, allow_nan=False)
 
 
-def test_repetitions_are_interleaved_after_one_warm_up_each() -> None:
-    _, _, speaker = run(repeats=2)
-    lines = speaker.batches[::2]
-    assert lines == [1, 5, *[1, 1, 1, 5, 5, 5] * 2]
+def test_every_system_has_its_medians_and_repetitions() -> None:
+    found, _, _ = measured()
+    dialogues = {
+        "environment.inline.1": 1, "environment.inline.3": 3, "engine.inline.1": 1, "engine.inline.3": 3,
+        "engine.personagpt.1": 1, "engine.personagpt.3": 3, "reference": 1, "generate": 2, "long": 2,
+    }  # fmt: skip
+    assert {system: run["side_by_side"] for system, run in found["measured"].items()} == dialogues
+    for run in found["measured"].values():
+        assert len(run["repetitions"]) == PLAN.repeats
+        assert min(run["repetitions"]) <= run["turns_per_s"] <= max(run["repetitions"])
+        assert 2 <= run["tokens_per_turn"] <= 16
+        assert run["tokens_per_s"] > run["turns_per_s"]
 
 
-def test_no_episode_is_measured_twice() -> None:
-    _, _, speaker = run(repeats=2)
-    first = [tuple(request.noise) for request in speaker.requests if request.goals and len(request.history) == 0]
-    assert len(first) == len(set(first)) == 3 * 6
+def test_what_is_derived_follows_from_what_was_measured() -> None:
+    found, _, _ = measured()
+    engine, environment = found["engine"]["inline"], found["environment"]["inline"]
+    for size in ("1", "3"):
+        assert found["environment_overhead"][size] == pytest.approx(1 - environment[size] / engine[size], abs=1e-3)
+        assert found["ratio_to_reference"]["inline"][size] == pytest.approx(
+            engine[size] / found["reference_turns_per_s"], 1e-3
+        )
+        assert found["ratio_to_generate"]["inline"][size] == pytest.approx(engine[size] / found["generate_turns_per_s"], 1e-3)
+        assert 0 < found["floor_fraction"][size] < 1
+    assert list(found["matrix_gflops"]) == ["1", "3", "1024"]
+
+
+def test_environment_and_engine_say_the_same() -> None:
+    """So the difference of their speeds is the environment's own work."""
+    measured_tokens = {system: run["tokens_per_turn"] for system, run in measured()[0]["measured"].items()}
+    for size in (1, 3):
+        assert measured_tokens[f"environment.inline.{size}"] == measured_tokens[f"engine.inline.{size}"]
+
+
+def test_repetitions_are_interleaved() -> None:
+    _, _, order = measured()
+    once = [
+        *(("environment", size) for size in (1, 1, 3)),
+        *((f"ForgetfulSpeaker {layout}", size) for layout in ("personagpt", "inline") for size in (1, 1, 3)),
+        *(("ReferenceLoop", size) for size in (1, 1)),
+        ("BatchedGenerate", 2),
+        ("ForgetfulSpeaker inline", 2),
+    ]
+    assert order[-2 * len(once) :] == once * 2
+
+
+def test_small_numbers_talk_one_after_another() -> None:
+    plan = Plan(sizes=(1, 3, 16), least=8)
+    assert plan.rounds(1) == [(i, i + 1) for i in range(8)]
+    assert plan.rounds(3) == [(0, 3), (3, 6)]
+    assert plan.rounds(16) == [(0, 16)]
+    assert Plan(sizes=(1, 2), least=8).rounds(1) == [(0, 1), (1, 2)]  # nobody else is in the script
 
 
 def test_ticks_add_up_to_what_was_planned() -> None:
-    _, ticks, _ = run(repeats=2)
-    assert sum(ticks) == planned_turns((1, 5), turns=3, repeats=2) == 6 + 6 * 3 * 2
+    assert measured()[1] == PLAN.all_turns
 
 
-def test_numbers_below_one_are_refused() -> None:
+def test_a_speaker_that_forgot_computes_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = brief_model()
+    computed: list[int] = []
+    original = type(model.network).cached
+
+    def counted(self: object, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        computed.append(ids.numel())
+        return original(model.network, ids, *rest)
+
+    monkeypatch.setattr(type(model.network), "cached", counted)
+    speaker = ForgetfulSpeaker(model, Sampling(max_tokens=8))
+    request = Request(0, ("i have two dogs.",), ("hello there.",), (), np.random.default_rng(0).random(8))
+
+    def work() -> int:
+        computed.clear()
+        speaker.speak([request])
+        return sum(computed)
+
+    first, known = work(), work()
+    speaker.forget()
+    assert work() == first > known
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"turns": 0},
+        {"repeats": 0},
+        {"sizes": ()},
+        {"sizes": (1, 1)},
+        {"sizes": (0,)},
+        {"batch": 0},
+        {"least": 0},
+        {"early_turn": 30},
+    ],
+)
+def test_a_plan_that_measures_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="at least 1"):
-        run(repeats=0)
+        Plan(**wrong)
 
 
 def test_sizes_are_read() -> None:
@@ -62,3 +181,16 @@ def test_sizes_are_read() -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="num_envs"):
         parse_sizes(text)
+
+
+def test_the_command_writes_numbers_and_chart(tmp_path: Path) -> None:
+    brief_model().save(tmp_path / "model")
+    words = ["benchmark", "--quick", "--num-envs", "1,2", "--reward", "repetition", "--json"]
+    result = CliRunner().invoke(app, [*words, "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["engine"]["personagpt"]) == ["1", "2"]
+    assert (found["turns"], found["repeats"]) == (2, 1)
+    assert json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8")) == found
+    assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["benchmark.json", "benchmark.png"]
