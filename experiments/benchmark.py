@@ -98,14 +98,14 @@ class Plan:
 QUICK = Plan(sizes=(1, 4), turns=2, repeats=1, least=2, batch=4, early_turn=1, late_turn=4)
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """The numbers of dialogues in a text like "1,16,64"; raises `InputError` for any other."""
+def parse_sizes(text: str, name: str = "num_envs") -> tuple[int, ...]:
+    """The numbers of dialogues in a text like "1,16,64"; raises `InputError` with the option's name for any other."""
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1 or len(set(sizes)) != len(sizes):
-        raise InputError(f"`num_envs` must be different whole numbers of at least 1 with commas between, got {text[:60]!r}.")
+        raise InputError(f"`{name}` must be different whole numbers of at least 1 with commas between, got {text[:60]!r}.")
     return sizes
 
 

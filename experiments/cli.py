@@ -361,6 +361,27 @@ def evaluate_policy(
     console.result(found, "evaluated")
 
 
+@evaluate.command("seeds", epilog="Example: convogym evaluate seeds --dialogues 200 --batches 1,7,64")
+def evaluate_seeds(
+    dialogues: Annotated[int, typer.Option(min=1, help="Episodes, the same in every batch size.")] = 200,
+    batches: Annotated[str, typer.Option(help="How many talk side by side; all are compared with the first.")] = "1,7,64",
+    num_turns: NumTurns = 8,
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Whether transcripts depend on how many dialogues run beside them: they must not."""
+    from convogym.experiments import evaluate_seeds as evaluating
+    from convogym.experiments.benchmark import parse_sizes
+
+    console = Console(json)
+    sizes = parse_sizes(batches, "batches")
+    loaded = _load(model)
+    with console.bar(dialogues * len(sizes), "talking", "episode") as bar:
+        found = evaluating.evaluate_seeds(loaded, dialogues, batches=sizes, turns=num_turns, seed=seed, tick=bar.update)
+    console.result(found, "compared")
+
+
 @evaluate.command("model", epilog="Example: convogym evaluate model --data convai2_dev.txt --format convai2 --limit 100")
 def evaluate_model(
     data: Annotated[Path, typer.Option(help="Dialogues to score the replies of.")],

@@ -140,6 +140,8 @@ class TestWrongInput:
             ("pretrain --data {tmp}/no --out {tmp}/m", "--data"),
             ("train-reader --base {tmp}/no --out {tmp}/m", "--base"),
             ("benchmark --num-envs 1,x", "num_envs"),
+            ("evaluate seeds --batches 7", "batches"),
+            ("evaluate seeds --batches 7,7", "batches"),
             ("benchmark --model no/../such", "no/../such"),
         ],
     )
@@ -228,7 +230,7 @@ class TestPlacesThatCannotBeWritten:
         if not full.exists():
             pytest.skip("this system has no /dev/full")
         with full.open("w") as out:
-            arguments = ("benchmark", "--num-envs", "1", "--turns", "1", "--repeats", "1", "--reward", "repetition")
+            arguments = ("benchmark", "--quick", "--num-envs", "1", "--turns", "1", "--repeats", "1", "--reward", "repetition")
             ran = process(*arguments, "--model", model, "--json", stdout=out)
         assert ran.returncode == 2
         assert ran.stderr == "convogym: No space left on device.\n"
@@ -309,6 +311,7 @@ class TestTheLoop:
     def test_the_benchmark_gives_turns_per_second_by_layout_and_number(self, model: str) -> None:
         words = (
             "benchmark",
+            "--quick",
             "--num-envs",
             "1,3",
             "--turns",
@@ -323,6 +326,11 @@ class TestTheLoop:
         found = ok(*words)
         assert list(found["engine"]["inline"]) == ["1", "3"]
         assert min(found["engine"]["inline"].values()) > 0
+
+    def test_transcripts_do_not_depend_on_the_batch(self, model: str) -> None:
+        words = ("evaluate", "seeds", "--dialogues", "9", "--batches", "1,4,9", "--num-turns", "3", "--model", model)
+        found = ok(*words)
+        assert found["identical"] == {"4": 9, "9": 9} and found["differences"] == []
 
     def test_without_json_results_are_tables(self, model: str) -> None:
         result = run("evaluate", "policy", "--policy", "cycle", "--episodes", "2", "--model", model, *SMALL)
