@@ -267,7 +267,7 @@ def pretrain(
     check_out(out)
     from convogym.experiments import pretrain as pretraining
 
-    total = pretraining.phases(pretraining.RECIPE)[-1][2]
+    total = pretraining.phases(pretraining.RECIPE)[-1][-1]
     last: dict[str, Any] = {}
     first: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""Trains persona-mini from nothing: a vocabulary, then talk rich in facts, then talk of all kinds.
+"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, then answers.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -50,6 +50,16 @@ TALK = Mix(
     grammar=1200,
     grammar_replies=1200,
 )
+ANSWERS = Mix(
+    shares={
+        "personachat_train_part": Share(replies=0.5),
+        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2),
+        "steered_talk": Share(replies=2.0, lines=2.0),
+        "self_dialogue": Share(plain=1.0, limit=500),
+    },
+    grammar=1500,
+    grammar_replies=4500,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,11 @@ class Recipe:
     fact_steps: int = 400
     """steps in which facts are copied often: what a model starts able to do it loses unless it soon pays"""
     talk_steps: int = 1200
-    """steps of talk with personas and goals"""
+    """steps of talk with personas and goals, the rates falling to 0"""
+    answer_steps: int = 480
+    """steps in which most replies answer questions after facts, the rates falling once more"""
+    answer_share: float = 0.5
+    """of the full rates, where those steps begin"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
@@ -77,23 +91,28 @@ RECIPE = Recipe()
 WATCH_EVERY = 200  # steps
 
 
-def phases(recipe: Recipe) -> tuple[tuple[str, Mix, int], ...]:
-    """The phases of a recipe: name, mix, and the step each ends at."""
-    return (("facts", FACTS, recipe.fact_steps), ("talk", TALK, recipe.fact_steps + recipe.talk_steps))
+def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfig, int], ...]:
+    """The phases of a recipe: name, mix, how the steps go, and the step the phase ends at."""
+    talked = recipe.fact_steps + recipe.talk_steps
+    answered = talked + recipe.answer_steps
 
+    def config(until: int, fall_from: int, share: float) -> TrainingConfig:
+        return TrainingConfig(
+            steps=until,
+            batch_tokens=2048,
+            accumulate=3,
+            matrix_lr=recipe.rates[0] * share,
+            other_lr=recipe.rates[1] * share,
+            weight_decay=0.05,
+            decay_from=fall_from,
+            seed=seed,
+        )
 
-def training_config(recipe: Recipe, seed: int) -> TrainingConfig:
-    """How the run goes, in both phases."""
-    total = recipe.fact_steps + recipe.talk_steps
-    return TrainingConfig(
-        steps=total,
-        batch_tokens=2048,
-        accumulate=3,
-        matrix_lr=recipe.rates[0],
-        other_lr=recipe.rates[1],
-        weight_decay=0.05,
-        decay_from=total * 2 // 5,
-        seed=seed,
+    first = config(talked, talked * 2 // 5, 1.0)
+    return (
+        ("facts", FACTS, first, recipe.fact_steps),
+        ("talk", TALK, first, talked),
+        ("answers", ANSWERS, config(answered, talked, recipe.answer_share), answered),
     )
 
 
@@ -136,13 +155,12 @@ def pretrain(
             BPETokenizer.learn(corpora_module.texts(train), recipe.vocabulary).save(scratch)
     tokenizer = BPETokenizer.load(tokenizer_folder, lower=True)
     shape = GPT2Shape(len(tokenizer), recipe.n_positions, recipe.n_embd, recipe.n_layer, recipe.n_head)
-    config = training_config(recipe, seed)
     model = _fresh(shape, tokenizer, recipe, train, seed)
     watch = corpora_module.watch_examples(watched, tokenizer, recipe.max_tokens)
     from torch.utils.tensorboard import SummaryWriter
 
     board: Any = SummaryWriter(str(out / "board"))
-    for phase, mix, end in phases(recipe):
+    for phase, mix, config, end in phases(recipe, seed):
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)

@@ -17,7 +17,7 @@ from convogym.experiments.corpora import kept_apart, read_folder, reordered, shi
 from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
-TINY = dataclasses.replace(RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=3)
+TINY = dataclasses.replace(RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=2, answer_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["facts", "talk"] and all(entry["watch"] for entry in log)
+    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers"] and all(entry["watch"] for entry in log)
 
 
 def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
