@@ -9,6 +9,7 @@ TensorBoard, `out/model` the result.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,8 @@ class Recipe:
     layout: str = "inline"
     max_tokens: int = 448
     """longest training example"""
+    grammar: float = 1.0
+    """of the mixes' numbers of grammar dialogues, how much an epoch gets"""
     fact_steps: int = 400
     """steps in which facts are copied often: what a model starts able to do it loses unless it soon pays"""
     talk_steps: int = 1200
@@ -110,9 +113,15 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
 
     first = config(talked, talked * 2 // 5, 1.0)
     return (
-        ("facts", FACTS, first, recipe.fact_steps),
-        ("talk", TALK, first, talked),
-        ("answers", ANSWERS, config(answered, talked, recipe.answer_share), answered),
+        ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
+        ("talk", _scaled(TALK, recipe), first, talked),
+        ("answers", _scaled(ANSWERS, recipe), config(answered, talked, recipe.answer_share), answered),
+    )
+
+
+def _scaled(mix: Mix, recipe: Recipe) -> Mix:
+    return dataclasses.replace(
+        mix, grammar=round(mix.grammar * recipe.grammar), grammar_replies=round(mix.grammar_replies * recipe.grammar)
     )
 
 
@@ -189,7 +198,8 @@ def _fresh(
     shape: GPT2Shape, tokenizer: BPETokenizer, recipe: Recipe, train: Mapping[str, Sequence[Dialogue]], seed: int
 ) -> LanguageModel:
     """An untrained model that knows how often each token occurs in an early epoch of talk with personas."""
-    examples = corpora_module.epoch_maker(TALK, train, tokenizer, recipe.layout, recipe.max_tokens, seed)(0)
+    mix = _scaled(TALK, recipe)
+    examples = corpora_module.epoch_maker(mix, train, tokenizer, recipe.layout, recipe.max_tokens, seed)(0)
     ids = np.concatenate([np.array(example.ids)[np.array(example.learnt)] for example in examples])
     counts = torch.from_numpy(np.bincount(ids, minlength=len(tokenizer)))
     return LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed, counts)

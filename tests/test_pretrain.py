@@ -17,7 +17,9 @@ from convogym.experiments.corpora import kept_apart, read_folder, reordered, shi
 from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
-TINY = dataclasses.replace(RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, fact_steps=2, talk_steps=2, answer_steps=1)
+TINY = dataclasses.replace(
+    RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, grammar=0.02, fact_steps=2, talk_steps=2, answer_steps=1
+)
 
 
 @pytest.fixture(scope="module")
