@@ -260,7 +260,7 @@ def pretrain(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Train a model like persona-mini from nothing. Takes about an hour on two cores; can be killed and resumed."""
+    """Train a model like persona-mini from nothing. Takes over an hour on two cores; can be killed and resumed."""
     console = Console(json)
     if not data.is_dir():
         raise InputError(f"--data must be a folder of corpora, found {'a file' if data.exists() else 'nothing'} at {data}.")
