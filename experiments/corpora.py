@@ -122,6 +122,8 @@ class Mix:
     """how many fresh grammar dialogues an epoch gets (each in both views)"""
     grammar_replies: int = 0
     """how many more it gets in the responder's view alone"""
+    grammar_turns: tuple[int, int] = (8, 8)
+    """shortest and longest of them; the fewer turns, the more of the questions find a fact (half of them at 8)"""
 
 
 def _draw(dialogues: Sequence[Dialogue], share: float, limit: int, rng: np.random.Generator) -> list[Dialogue]:
@@ -184,7 +186,9 @@ def epoch_maker(
                 labelled = weak_labels.label(dialogue)
                 examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
         for number in range(mix.grammar + mix.grammar_replies):
-            dialogue = grammar.dialogue(rng, "train")
+            shortest, longest = mix.grammar_turns
+            turns = shortest if shortest == longest else int(rng.integers(shortest, longest + 1))
+            dialogue = grammar.dialogue(rng, "train", turns)
             examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
             if number >= mix.grammar:
                 continue

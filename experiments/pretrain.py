@@ -53,13 +53,14 @@ TALK = Mix(
 )
 ANSWERS = Mix(
     shares={
-        "personachat_train_part": Share(replies=0.5),
-        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2),
-        "steered_talk": Share(replies=2.0, lines=2.0),
+        "personachat_train_part": Share(replies=0.6, lines=0.2),
+        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, lines=0.1),
+        "steered_talk": Share(replies=1.0, lines=3.0),
         "self_dialogue": Share(plain=1.0, limit=500),
     },
-    grammar=1500,
-    grammar_replies=4500,
+    grammar=3000,
+    grammar_replies=5000,
+    grammar_turns=(2, 6),
 )
 
 
@@ -82,7 +83,7 @@ class Recipe:
     """steps in which facts are copied often: what a model starts able to do it loses unless it soon pays"""
     talk_steps: int = 1200
     """steps of talk with personas and goals, the rates falling to 0"""
-    answer_steps: int = 480
+    answer_steps: int = 800
     """steps in which most replies answer questions after facts, the rates falling once more"""
     answer_share: float = 0.5
     """of the full rates, where those steps begin"""
