@@ -242,7 +242,16 @@ class Talks:
             for talk, reply in zip(talks, replies, strict=True)
         ]
         scenes = [
-            Scene(talk.persona, (talk.utterances or ("",))[-1], goal, line.text, reply.text, talk.utterances[1::2], state)
+            Scene(
+                talk.persona,
+                (talk.utterances or ("",))[-1],
+                goal,
+                line.text,
+                reply.text,
+                talk.utterances[1::2],
+                state,
+                talk.utterances,
+            )
             for talk, goal, line, reply, state in zip(talks, goals, lines, replies, states, strict=True)
         ]
         values = parts.reward.score(scenes, [talk.memories for talk in talks])

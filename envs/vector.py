@@ -68,6 +68,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
         observation: str = "embedding",
         num_turns: int = 8,
         num_distractors: int = NUM_DISTRACTORS,
+        hard_distractors: bool = False,
         mask_repeats: bool = False,
         render_mode: str | None = None,
         reader: Reader | None = None,
@@ -86,6 +87,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             observation: see there.
             num_turns: see there.
             num_distractors: see there.
+            hard_distractors: see there.
             mask_repeats: see there.
             render_mode: see there; each dialogue is rendered by itself.
             reader: see there.
@@ -112,6 +114,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             observation=observation,
             num_turns=num_turns,
             num_distractors=num_distractors,
+            hard_distractors=hard_distractors,
             mask_repeats=mask_repeats,
             reader=reader,
         )

@@ -41,7 +41,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the sa
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Model = Annotated[str, typer.Option(help="Who speaks: persona-mini, a folder, or a hub id such as af1tang/personaGPT.")]
 Reward = Annotated[
-    str, typer.Option(help="Sum of identification, goal_following, repetition, ranking: 'identification-0.1*repetition'.")
+    str, typer.Option(help="Weighted sum of terms, e.g. 'identification-0.1*repetition', or p2bot; a wrong name lists them.")
 ]
 NumEnvs = Annotated[int, typer.Option(min=1, help="Dialogues spoken side by side, in one batch.")]
 NumTurns = Annotated[int, typer.Option("--num-turns", min=1, help="Turns of an episode.")]
@@ -341,6 +341,7 @@ def evaluate_policy(
     env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
     for each in chosen:
         _check_fits(each, env)
+    reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(
             chosen,
@@ -348,8 +349,9 @@ def evaluate_policy(
             episodes,
             seed=seed,
             deterministic=not sample,
-            matcher=load_reader(),
+            matcher=reader,
             pool=load_personas(personas),
+            judge=reader,
             tick=bar.update,
         )
     if len(chosen) == 1:

@@ -42,6 +42,7 @@ def make_env(
     reward: str = "identification",
     num_turns: int = 8,
     sampling: Sampling | None = None,
+    observation: str = "embedding",
     autoreset_mode: str = "NextStep",
 ) -> PersonaChatVectorEnv:
     """The vector environment in which a loaded model says lines and replies.
@@ -53,6 +54,7 @@ def make_env(
         reward: a weighted sum of terms.
         num_turns: turns of an episode.
         sampling: how both speakers draw; None = as they do by default.
+        observation: what policies see, by name.
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
     """
     env: Any = gym.make_vec(
@@ -64,6 +66,7 @@ def make_env(
         personas=personas,
         reward=reward,
         num_turns=num_turns,
+        observation=observation,
         autoreset_mode=autoreset_mode,
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ def train_policy(
     personas: str = "train",
     num_envs: int = NUM_ENVS,
     num_turns: int = 8,
+    observation: str = "embedding",
+    hyperparameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -40,6 +43,8 @@ def train_policy(
         personas: who is talked to.
         num_envs: dialogues side by side.
         num_turns: turns of an episode.
+        observation: what the policy sees, "embedding" or "goals".
+        hyperparameters: changes to the algorithm's row in `convogym.policies.algorithms.HYPERPARAMETERS`.
         seed: of everything.
         tensorboard: folder for TensorBoard's files.
         tick: told how many turns were done.
@@ -47,9 +52,33 @@ def train_policy(
     Returns:
         What `learn` gives.
     """
-    env = make_env(model, num_envs, personas=personas, reward=reward, num_turns=num_turns, autoreset_mode="SameStep")
-    described = {"responder": model.name, "personas": personas, "reward": reward, "num_turns": num_turns}
-    return learn(env, algo, steps, out, environment=described, seed=seed, tensorboard=tensorboard, tick=tick)
+    env = make_env(
+        model,
+        num_envs,
+        personas=personas,
+        reward=reward,
+        num_turns=num_turns,
+        observation=observation,
+        autoreset_mode="SameStep",
+    )
+    described = {
+        "responder": model.name,
+        "personas": personas,
+        "reward": reward,
+        "num_turns": num_turns,
+        "observation": observation,
+    }
+    return learn(
+        env,
+        algo,
+        steps,
+        out,
+        environment=described,
+        hyperparameters=hyperparameters,
+        seed=seed,
+        tensorboard=tensorboard,
+        tick=tick,
+    )
 
 
 def learn(
@@ -59,6 +88,7 @@ def learn(
     out: Path,
     *,
     environment: dict[str, Any],
+    hyperparameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -71,6 +101,7 @@ def learn(
         steps: see there.
         out: see there.
         environment: what the environment is, kept with the policy.
+        hyperparameters: see `train_policy`.
         seed: see there.
         tensorboard: see there.
         tick: see there.
@@ -112,6 +143,7 @@ def learn(
             seed,
             goals=goals.goals,
             environment=environment,
+            hyperparameters=hyperparameters,
             progress=report,
             tensorboard=tensorboard,
             checkpoint=out,

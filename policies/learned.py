@@ -54,10 +54,14 @@ class LearnedPolicy:
     def scores(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Natural log-probabilities of the actions, or Q values for DQN; shape (N, n).
 
+        A policy trained on "goals" takes the end of a longer observation, which says the same.
+
         Raises:
             InputError: the observation has another length than the policy was trained on.
         """
         array = np.asarray(observation, dtype=np.float32)
+        if self.spec.sees_goals_only and array.ndim == 2:
+            array = array[:, -self.spec.observation_size :]
         if array.ndim != 2 or array.shape[1] != self.spec.observation_size:
             raise InputError(
                 f"`observation` must have shape (N, {self.spec.observation_size}), as in training, got {array.shape}."
@@ -112,7 +116,10 @@ class LearnedPolicy:
             CheckpointError: the message names both sides.
         """
         cure = "use the environment settings it was trained with, or train a new policy."
-        if observation_size is not None and observation_size != self.spec.observation_size:
+        fits = observation_size == self.spec.observation_size or (
+            self.spec.sees_goals_only and (observation_size or 0) > self.spec.observation_size
+        )
+        if observation_size is not None and not fits:
             raise CheckpointError(
                 f"policy {self.name!r} was trained on observations of {self.spec.observation_size} numbers, "
                 f"this environment gives {observation_size} (another responder?); {cure}"

@@ -66,6 +66,9 @@ class _Watcher(BaseCallback):
         return self.done_before + self.num_timesteps
 
     def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            for name, value in info.get("reward_terms", {}).items():
+                self.logger.record_mean(f"reward_terms/{name}", float(value))
         self._returns += [float(info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info]
         if self._returns and self.done >= self._next_point:
             self.curve.append((self.done, round(float(np.mean(self._returns)), 6)))

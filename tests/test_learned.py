@@ -168,6 +168,21 @@ def test_another_environment_is_refused_with_both_sizes(stored: Path) -> None:
     policy.check_fits(observation_size=SIZE, num_actions=ACTIONS, goals=GOALS)
 
 
+def test_a_policy_that_sees_the_goals_alone_takes_the_end_of_longer_observations() -> None:
+    class GoalsOnly(ToyTalk):
+        observation_space = gym.spaces.Box(-10, 10, (1 + ACTIONS,), np.float32)
+
+        def _observe(self) -> npt.NDArray[np.float32]:
+            return super()._observe()[EMBEDDING:]
+
+    policy = train("ppo", DummyVecEnv([GoalsOnly] * 8), 512, 0)
+    longer = np.random.default_rng(0).normal(size=(9, SIZE)).astype(np.float32)
+    np.testing.assert_array_equal(policy.scores(longer), policy.scores(longer[:, EMBEDDING:]))
+    policy.check_fits(observation_size=SIZE)
+    with pytest.raises(CheckpointError, match="gives 3"):
+        policy.check_fits(observation_size=3)
+
+
 def edit(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / "policy.json"
