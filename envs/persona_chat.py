@@ -13,7 +13,7 @@ from convogym.envs.make import Goals, Personas, make_parts
 from convogym.envs.observations import Observation
 from convogym.envs.rendering import TerminalView, render_image, render_text
 from convogym.envs.rewards import NUM_DISTRACTORS, Reader, Reward
-from convogym.envs.talks import Talk, Talks, read_options
+from convogym.envs.talks import Preview, Talk, Talks, read_options
 from convogym.errors import UnknownNameError
 from convogym.goals import GoalSet
 from convogym.speakers import Speaker
@@ -200,6 +200,15 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         [outcome] = self._talks.advance([0], [self._talks.check_action(action)])
         self._show()
         return outcome.observation, outcome.reward, outcome.terminated, False, outcome.info
+
+    def step_all_actions(self) -> list[Preview]:
+        """What each goal would bring now, in the goals' order, with the draws that `step` would have; changes nothing.
+
+        Raises:
+            gymnasium.error.ResetNeeded: the dialogue is over, or was never begun.
+        """
+        [found] = self._talks.preview([0])
+        return found
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which goals may be chosen next, shape (n,)."""

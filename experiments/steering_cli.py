@@ -1,0 +1,167 @@
+"""Commands about steering: searching, judging, learning again. What a command does is in the module named after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from convogym.errors import InputError
+from convogym.experiments.console import Console
+from convogym.experiments.options import (
+    Json,
+    Model,
+    NumEnvs,
+    Personas,
+    Reward,
+    Seed,
+    check_new,
+    load_model,
+    open_existing,
+    write_store,
+)
+from convogym.text import printable
+
+app = typer.Typer()
+evaluate = typer.Typer()
+
+Store = Annotated[Path, typer.Option(help="Episode store, e.g. of `convogym collect`.")]
+
+
+@app.command(epilog="Example: convogym search-order --turns 4 --episodes 256")
+def search_order(
+    turns: Annotated[int, typer.Option(min=1, help="Length of the order, and turns of an episode.")] = 4,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes that every order is tried on.")] = 256,
+    beam: Annotated[int, typer.Option(min=1, help="Orders kept from each length to the next.")] = 2,
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    personas: Personas = "train",
+    reward: Reward = "identification",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Find the best fixed order of goals: what a policy must beat that claims to listen. Measure it with evaluate policy."""
+    from convogym.experiments import collect as collecting
+    from convogym.experiments import search_order as searching
+
+    console = Console(json)
+    collecting.check_env_options(personas, reward, num_envs, turns)
+    size = min(num_envs, episodes)
+    env = collecting.make_env(
+        load_model(model), size, personas=personas, reward=reward, num_turns=turns, autoreset_mode="Disabled"
+    )
+    planned = -(-episodes // size) * size * searching.num_turns_played(turns, beam)
+    with console.bar(planned, "searching", "turn") as bar:
+        found = searching.search_order(env, turns, episodes, seed=seed, beam=beam, tick=bar.update)
+    console.result(found, "found")
+
+
+@app.command(epilog="Example: convogym rescore --store runs/episodes.db --reward 'identification+0.5*coverage' --report r.md")
+def rescore(
+    store: Store,
+    reward: Reward,
+    out: Annotated[Path | None, typer.Option(help="New store that gets the episodes with their new rewards.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Markdown page: how the terms go together, and the talks that pay best, to read.")
+    ] = None,
+    model: Model = "persona-mini",
+    personas: Personas = "train",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Compute any reward over recorded talks without generating a word. The store itself is not changed."""
+    import functools
+
+    from convogym.agents.reader import load_reader
+    from convogym.agents.reply_likelihood import load_scorer
+    from convogym.envs.rewards import build_reward, parse_reward
+    from convogym.experiments import rescore as rescoring
+    from convogym.goals import DEFAULT_GOALS
+    from convogym.personas import load_personas
+
+    console = Console(json)
+    rescoring.check_rescorable(reward)
+    check_new(out)
+    pool = load_personas(personas)
+    with open_existing(store) as opened:
+        before = [episode for episode in opened.episodes() if episode.turns and episode.persona]
+        if not before:
+            raise InputError(f"{store} holds no episode with a persona and a turn.")
+        needs_features = any(name == "ranking" for _, name in parse_reward(reward))
+        embed = load_model(model).responder().embed if needs_features else None
+        built = build_reward(
+            reward,
+            personas=pool,
+            goals=DEFAULT_GOALS,
+            embed=embed or (lambda texts: np.zeros((len(texts), 0), np.float32)),
+            reader=functools.cache(load_reader),
+            scorer=functools.cache(load_scorer),
+        )
+        with console.bar(len(before), "rescoring", "episode") as bar:
+            after = list(rescoring.rescore(iter(before), built, embed, bar.update))
+    found = rescoring.summary(before, after)
+    if out is not None:
+        write_store(out, after)
+    if report is not None:
+        rescoring.write_report(report, reward, found, after)
+    console.result({"reward": reward, "store": store, "out": out, "report": report, "seed": seed, **found}, "rescored")
+
+
+@app.command(epilog="Example: convogym replay --store runs/episodes.db --model runs/tuned --out runs/replayed.db")
+def replay(
+    store: Store,
+    out: Annotated[Path | None, typer.Option(help="New store that gets the replayed talks.")] = None,
+    model: Model = "persona-mini",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many episodes.")] = None,
+    personas: Annotated[
+        str | None, typer.Option(help="Pool that rewards draw others from; by default each episode's own.")
+    ] = None,
+    num_envs: NumEnvs = 64,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Play recorded goals again with the same seeds and personas: the same talk with the same model, another with another."""
+    import itertools
+
+    from convogym.experiments import replay as replaying
+
+    console = Console(json)
+    check_new(out)
+    with open_existing(store) as opened:
+        wanted = (episode for episode in opened.episodes() if episode.turns and episode.persona and episode.seed is not None)
+        episodes = list(itertools.islice(wanted, limit))
+    if not episodes:
+        raise InputError(f"{store} holds no episode with seed, persona and a turn.")
+    with console.bar(sum(len(episode.turns) for episode in episodes), "replaying", "turn") as bar:
+        again = replaying.replay(episodes, load_model(model), personas=personas, num_envs=num_envs, tick=bar.update)
+    if out is not None:
+        write_store(out, again)
+    found = replaying.differences(episodes, again)
+    if not json:
+        del found["episodes"]
+    console.result({"store": store, "out": out, "model": model, "seed": seed, **found}, "replayed")
+
+
+@app.command(epilog="Example: convogym diff --store runs/episodes.db --other runs/replayed.db --show 2")
+def diff(
+    store: Store,
+    other: Annotated[Path, typer.Option(help="The store to compare with.")],
+    show: Annotated[int, typer.Option(min=0, help="Talks to show side by side, those that differ first.")] = 1,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Compare the talks of two stores that have the same seed and persona, turn by turn."""
+    from convogym.experiments import replay as replaying
+
+    console = Console(json)
+    with open_existing(store) as first, open_existing(other) as second:
+        found = replaying.differences(first.episodes(), second.episodes())
+        differing = [each for each in found["episodes"] if each["first_difference"]][:show]
+        for each in differing:
+            shown = replaying.side_by_side(first.episode(each["a"]), second.episode(each["b"]))
+            console.say("\n".join(map(printable, shown.splitlines())) + "\n")
+    if not json:
+        del found["episodes"]
+    console.result({"store": store, "other": other, "seed": seed, **found}, "compared")
