@@ -189,12 +189,18 @@ def collect(
 def train_policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
-    algo: Annotated[str, typer.Option(help="ppo, dqn, maskable-ppo or a2c.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn.")] = "ppo",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
+    observation: Annotated[
+        str, typer.Option(help="What the policy sees: goals (those used, and the turn) or embedding (the replies too).")
+    ] = "goals",
+    gamma: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Weight of later rewards; by default the algorithm's own.")
+    ] = None,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
     json: Json = False,
@@ -206,6 +212,8 @@ def train_policy(
     console = Console(json)
     check_env_options(personas, reward, num_envs, num_turns)
     check_algorithm(algo)
+    if observation not in ("goals", "embedding"):
+        raise UnknownNameError("observation", observation, ("goals", "embedding"))
     loaded = load_model(model)
     for folder in filter(None, (out, tensorboard)):
         check_out(folder)
@@ -219,6 +227,8 @@ def train_policy(
             personas=personas,
             num_envs=num_envs,
             num_turns=num_turns,
+            observation=observation,
+            hyperparameters=None if gamma is None else {"gamma": gamma},
             seed=seed,
             tensorboard=tensorboard,
             tick=bar.update,

@@ -9,16 +9,19 @@ import numpy as np
 import typer
 
 from convogym.errors import InputError
-from convogym.experiments.console import Console
+from convogym.experiments.console import Console, check_out
 from convogym.experiments.options import (
     Json,
     Model,
     NumEnvs,
+    NumTurns,
     Personas,
     Reward,
     Seed,
+    check_fits,
     check_new,
     load_model,
+    make_policy,
     open_existing,
     write_store,
 )
@@ -165,3 +168,61 @@ def diff(
     if not json:
         del found["episodes"]
     console.result({"store": store, "other": other, "seed": seed, **found}, "compared")
+
+
+@evaluate.command("off-policy", epilog="Example: convogym evaluate off-policy --store runs/episodes.db --policy runs/ppo")
+def evaluate_off_policy(
+    store: Store,
+    policy: Annotated[str, typer.Option(help="Whom to judge: random, cycle:3,1,2, or a policy's folder that sees goals.")],
+    recorded_by: Annotated[str | None, typer.Option(help="Only episodes of the policy of this name.")] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Judge the policy's drawn goals instead of its best.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What a policy would get, from talks that another one steered (importance sampling, doubly robust, fitted Q)."""
+    from convogym.experiments import off_policy as judging
+
+    console = Console(json)
+    with open_existing(store) as opened:
+        episodes = list(opened.episodes(finished=True, policy=recorded_by))
+    if not episodes:
+        raise InputError(f"{store} holds no finished episode" + (f" of {recorded_by!r}." if recorded_by else "."))
+    planned = episodes[0].spec.get("num_turns")
+    chosen = make_policy(policy, seed, False)
+    turns = planned if isinstance(planned, int) else None
+    console.result(judging.evaluate_off_policy(episodes, chosen, turns, seed=seed, deterministic=not sample), "estimated")
+
+
+@evaluate.command("calibration", epilog="Example: convogym evaluate calibration --episodes 200 --out runs/calibration.png")
+def evaluate_calibration(
+    policy: Annotated[str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, or a folder.")] = "random",
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 200,
+    out: Annotated[Path | None, typer.Option(help="PNG file that gets the chart.")] = None,
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: Personas = "held-out",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Whether the identification reward's matcher is as often right as it is sure, and how the chance rises with the turns."""
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import collect as collecting
+    from convogym.experiments import evaluate_calibration as calibrating
+    from convogym.personas import load_personas
+
+    console = Console(json)
+    collecting.check_env_options(personas, "repetition", num_envs, num_turns)
+    chosen = make_policy(policy, seed, False)
+    if out is not None:
+        check_out(out.parent)
+    size = min(num_envs, episodes)
+    env = collecting.make_env(load_model(model), size, personas=personas, reward="repetition", num_turns=num_turns)
+    check_fits(chosen, env)
+    with console.bar(episodes, "talking", "episode") as bar:
+        found = calibrating.evaluate_calibration(
+            env, chosen, load_reader(), load_personas(personas), episodes, seed=seed, tick=bar.update
+        )
+    if out is not None:
+        calibrating.draw_calibration(found, out)
+    console.result(found, "calibration")

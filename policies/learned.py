@@ -14,12 +14,13 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from convogym.errors import CheckpointError, InputError
 from convogym.policies import files, zips
-from convogym.policies.algorithms import EPSILON
+from convogym.policies.algorithms import EPSILON, VALUE_BASED
 from convogym.policies.base import Actions, Flags, Masks, Probabilities, State, allowed_actions, draw
 from convogym.policies.spec import PolicySpec
 
@@ -52,7 +53,7 @@ class LearnedPolicy:
         return self._name
 
     def scores(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Natural log-probabilities of the actions, or Q values for DQN; shape (N, n).
+        """Natural log-probabilities of the actions, or Q values of an algorithm in `VALUE_BASED`; shape (N, n).
 
         A policy trained on "goals" takes the end of a longer observation, which says the same.
 
@@ -70,6 +71,8 @@ class LearnedPolicy:
             batch = torch.as_tensor(array, device=self.network.device)  # (N, d)
             if isinstance(self.network, DQNPolicy):
                 scores = self.network.q_net(batch)  # (N, n)
+            elif isinstance(self.network, QRDQNPolicy):
+                scores = self.network.quantile_net(batch).mean(dim=1)  # (N, quantiles, n) -> (N, n)
             else:
                 scores = cast(Any, self.network).get_distribution(batch).distribution.logits  # (N, n)
         return np.asarray(scores.cpu().numpy(), dtype=np.float64)
@@ -95,14 +98,17 @@ class LearnedPolicy:
         state: State = None,
         deterministic: bool = False,
     ) -> Probabilities:
-        """Chance of each action, shape (N, n): the network's, epsilon-greedy for DQN; all on the best if `deterministic`."""
+        """Chance of each action, shape (N, n): the network's, or epsilon-greedy over values.
+
+        All on the best if `deterministic`.
+        """
         scores = self.scores(observation)
         allowed = allowed_actions(len(scores), self.spec.num_actions, action_masks)
         scores = np.where(allowed, scores, -np.inf)
         best: Probabilities = np.eye(self.spec.num_actions)[scores.argmax(axis=1)]  # (N, n)
         if deterministic:
             return best
-        if self.spec.algorithm == "dqn":
+        if self.spec.algorithm in VALUE_BASED:
             return np.asarray((1 - EPSILON) * best + EPSILON * allowed / allowed.sum(axis=1, keepdims=True), dtype=np.float64)
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)

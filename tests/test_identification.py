@@ -1,18 +1,22 @@
 """Standings, places, calibration and the published ranking of facts, on hand-made numbers."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import FakeMatcher, small_personas
+from fakes import FakeMatcher, GatedSpeaker, env_kwargs, small_personas
 
 from convogym.dialogue import Persona
+from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
+from convogym.experiments.evaluate_calibration import draw_calibration, evaluate_calibration
 from convogym.experiments.identification import calibration, places, posteriors, rank_facts, standings, turns_to_first
 from convogym.experiments.rollout import EpisodeResult
 from convogym.metrics import calibration_error, detectable_difference
+from convogym.policies.baselines import CyclePolicy
 
 
 def episode(persona: Persona, *replies: str) -> EpisodeResult:
@@ -90,6 +94,19 @@ class TestCalibration:
     def test_what_is_no_chance_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"0\.\.1"):
             calibration_error([1.5], [True])
+
+
+def test_the_command_measures_what_the_matcher_says_and_draws_it(tmp_path: Path) -> None:
+    env = PersonaChatVectorEnv(4, autoreset_mode="NextStep", **env_kwargs(responder=GatedSpeaker("pets")))
+    found = evaluate_calibration(env, CyclePolicy(11, [1]), FakeMatcher(), small_personas(), 12)
+    chances = [each["chance_of_true"] for each in found["after"]]
+    odds = np.exp(np.arange(1, 5))  # a word of its own more at every turn
+    assert chances == pytest.approx(odds / (odds + 20))
+    assert sum(each["n"] for each in found["bins"]) == 12 * 4
+    mute = evaluate_calibration(env, CyclePolicy(11, [2]), FakeMatcher(), small_personas(), 12)
+    assert [each["chance_of_true"] for each in mute["after"]] == pytest.approx([1 / 21] * 4)
+    draw_calibration(found, tmp_path / "deep" / "c.png")
+    assert (tmp_path / "deep" / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_detectable_difference_shrinks_with_the_root_of_the_number() -> None:

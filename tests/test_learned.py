@@ -95,14 +95,16 @@ def stored(trained: LearnedPolicy, tmp_path: Path) -> Path:
     return trained.save(tmp_path / "polite")
 
 
-@pytest.mark.parametrize(("algorithm", "steps"), [("ppo", 4000), ("maskable-ppo", 4000), ("a2c", 8000), ("dqn", 2000)])
+@pytest.mark.parametrize(
+    ("algorithm", "steps"), [("ppo", 4000), ("maskable-ppo", 4000), ("a2c", 8000), ("dqn", 2000), ("qr-dqn", 3000)]
+)
 def test_every_algorithm_solves_a_toy_talk(algorithm: str, steps: int) -> None:
     assert mean_return(train(algorithm, toy(16), steps, 0)) > 2.5  # random: 1.8
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(algorithm: str) -> None:
-    short = {"learning_starts": 64, "gradient_steps": 2} if algorithm == "dqn" else {"rollout": 128}
+    short = {"learning_starts": 64, "gradient_steps": 2} if "dqn" in algorithm else {"rollout": 128}
     one, same, other = (weights(train(algorithm, toy(), 300, seed, hyperparameters=short)) for seed in (0, 0, 1))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
