@@ -201,6 +201,9 @@ def train_policy(
     gamma: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Weight of later rewards; by default the algorithm's own.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Policy folder to go on from, e.g. of clone-policy; same --algo and --observation.")
+    ] = None,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
     json: Json = False,
@@ -229,6 +232,7 @@ def train_policy(
             num_turns=num_turns,
             observation=observation,
             hyperparameters=None if gamma is None else {"gamma": gamma},
+            start=start,
             seed=seed,
             tensorboard=tensorboard,
             tick=bar.update,

@@ -133,7 +133,7 @@ def fitted_values(data: Logged, target: Floats) -> list[Floats]:
         x, y = shown[rows, data.actions[:, turn]], data.rewards[:, turn] + later
         penalty = np.eye(x.shape[1]) * RIDGE
         penalty[0, 0] = 1e-9  # the constant goes free
-        weights = np.linalg.solve(x.T @ x + penalty, x.T @ y)
+        weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ y), dtype=np.float64)
         found.insert(0, weights)
         later = (target[:, turn] * (shown @ weights)).sum(axis=1)
     return found

@@ -226,3 +226,57 @@ def evaluate_calibration(
     if out is not None:
         calibrating.draw_calibration(found, out)
     console.result(found, "calibration")
+
+
+@app.command(epilog="Example: convogym clone-policy --store runs/episodes.db --recorded-by human --out runs/cloned")
+def clone_policy(
+    out: Annotated[Path, typer.Option(help="Folder for the policy.")],
+    store: Annotated[Path | None, typer.Option(help="Episode store whose goals are to be imitated.")] = None,
+    recorded_by: Annotated[str | None, typer.Option(help="Only episodes of the policy of this name, e.g. human.")] = None,
+    expert: Annotated[
+        str | None, typer.Option(help="Instead of a store: whom to ask in talks (DAgger), e.g. lookahead or cycle:3,1,2.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="With --expert: episodes of each round.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="With --expert: rounds; the learner plays all but the first.")] = 4,
+    observation: Annotated[str, typer.Option(help="With --expert: what the policy sees, goals or embedding.")] = "goals",
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: Personas = "train",
+    reward: Reward = "identification",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Learn to steer as somebody else does: from recorded talks, or by asking an expert while talking."""
+    from convogym.experiments import collect as collecting
+
+    console = Console(json)
+    if (store is None) == (expert is None):
+        raise InputError("clone-policy needs --store or --expert, one of the two.")
+    check_out(out)
+    if store is not None:
+        from convogym.experiments.imitate import clone_episodes
+
+        with open_existing(store) as opened:
+            talks = [episode for episode in opened.episodes(policy=recorded_by) if episode.turns]
+        console.result(clone_episodes(talks, out, seed=seed), "cloned")
+        return
+    assert expert is not None
+    collecting.check_env_options(personas, reward, num_envs, num_turns)
+    teacher = make_policy(expert, seed, False)
+    from convogym.experiments.imitate import dagger
+
+    size = min(num_envs, episodes)
+    env = collecting.make_env(
+        load_model(model),
+        size,
+        personas=personas,
+        reward=reward,
+        num_turns=num_turns,
+        observation=observation,
+        autoreset_mode="Disabled",
+    )
+    check_fits(teacher, env)
+    with console.bar(rounds * -(-episodes // size) * size, "asking", "episode") as bar:
+        found = dagger(env, teacher, out, episodes=episodes, rounds=rounds, seed=seed, tick=bar.update)
+    console.result(found, "cloned")

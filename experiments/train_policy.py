@@ -28,6 +28,7 @@ def train_policy(
     num_turns: int = 8,
     observation: str = "embedding",
     hyperparameters: Mapping[str, Any] | None = None,
+    start: Path | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -45,6 +46,7 @@ def train_policy(
         num_turns: turns of an episode.
         observation: what the policy sees, "embedding" or "goals".
         hyperparameters: changes to the algorithm's row in `convogym.policies.algorithms.HYPERPARAMETERS`.
+        start: folder of a policy to go on from, of the same algorithm and observation; None = from scratch.
         seed: of everything.
         tensorboard: folder for TensorBoard's files.
         tick: told how many turns were done.
@@ -75,6 +77,7 @@ def train_policy(
         out,
         environment=described,
         hyperparameters=hyperparameters,
+        start=start,
         seed=seed,
         tensorboard=tensorboard,
         tick=tick,
@@ -89,6 +92,7 @@ def learn(
     *,
     environment: dict[str, Any],
     hyperparameters: Mapping[str, Any] | None = None,
+    start: Path | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -102,6 +106,7 @@ def learn(
         out: see there.
         environment: what the environment is, kept with the policy.
         hyperparameters: see `train_policy`.
+        start: see there.
         seed: see there.
         tensorboard: see there.
         tick: see there.
@@ -116,6 +121,7 @@ def learn(
     """
     from convogym.envs.sb3 import SB3VecEnv
     from convogym.policies.files import SPEC_FILE
+    from convogym.policies.learned import load
     from convogym.policies.training import train
 
     if steps < 1:
@@ -144,6 +150,7 @@ def learn(
             goals=goals.goals,
             environment=environment,
             hyperparameters=hyperparameters,
+            start=None if start is None else load(start),
             progress=report,
             tensorboard=tensorboard,
             checkpoint=out,

@@ -60,4 +60,4 @@ class LookaheadPolicy:
                 "it plays where the environment has `step_all_actions`."
             )
         best = np.where(allowed, self._rewards, -np.inf).argmax(axis=1)
-        return np.eye(self.num_actions)[best]
+        return np.asarray(np.eye(self.num_actions)[best], dtype=np.float64)

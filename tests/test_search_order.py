@@ -13,7 +13,8 @@ def make(size: int = 4) -> PersonaChatVectorEnv:
 
 
 def test_finds_the_goal_that_opens_the_responder() -> None:
-    env, done = make(), []
+    env = make()
+    done: list[int] = []
     found = search_order(env, 3, 6, tick=done.append)
     assert found["policy"] == "cycle:1,1,1" and found["goals"] == ["ask about pets."] * 3
     assert found["episodes"] == 8  # two whole batches
