@@ -15,6 +15,7 @@ from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, stoppable
 from convogym.policies.base import Policy, Previewing, draw
 from convogym.policies.cloning import clone
+from convogym.policies.learned import LearnedPolicy
 
 
 def examples_of(episodes: Sequence[Episode]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -99,7 +100,7 @@ def dagger(
     seen: list[npt.NDArray[np.float32]] = []
     asked: list[npt.NDArray[np.int64]] = []
     told: list[dict[str, Any]] = []
-    learner: Policy | None = None
+    learner: LearnedPolicy | None = None
     rng = np.random.default_rng(seed)
     with stoppable(lambda: "Nothing was written: the policy is saved only at the end."):
         for number in range(rounds):
@@ -117,7 +118,6 @@ def dagger(
                     taken = right
                     if learner is not None:
                         chances = learner.probabilities(observation, masks)
-                        assert chances is not None, "a learned policy knows its chances"
                         taken = draw(chances, rng.random(size))
                         agreed.append(chances.argmax(axis=1) == right)
                     observation, rewards, _, _, _ = env.step(taken)

@@ -18,6 +18,7 @@ from convogym.experiments.options import (
     Personas,
     Reward,
     Seed,
+    check_algorithm,
     check_fits,
     check_new,
     load_model,
@@ -280,3 +281,112 @@ def clone_policy(
     with console.bar(rounds * -(-episodes // size) * size, "asking", "episode") as bar:
         found = dagger(env, teacher, out, episodes=episodes, rounds=rounds, seed=seed, tick=bar.update)
     console.result(found, "cloned")
+
+
+@app.command(epilog="Example: convogym fit-reward --store runs/episodes.db --out runs/taste")
+def fit_reward(
+    store: Store,
+    out: Annotated[Path, typer.Option(help="Folder for the reward; use it as --reward learned:FOLDER.")],
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Fit a reward to what people preferred: their corrections, ratings and comparisons in recorded talks."""
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import fit_reward as fitting
+
+    console = Console(json)
+    with open_existing(store) as opened:
+        preferences = fitting.preferences_of(opened.episodes())
+    check_out(out)
+    reader = load_reader()
+    console.result(fitting.fit_reward(preferences, reader, reader.name, out, seed), "fitted")
+
+
+@app.command(epilog="Example: convogym learning-curves --algo ppo --algo dqn --steps 12288 --out runs/curves")
+def learning_curves(
+    out: Annotated[Path, typer.Option(help="Folder for the policies, curves.json and curves.png.")],
+    steps: Annotated[int, typer.Option(min=1, help="Turns that each run learns from.")],
+    algo: Annotated[list[str], typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn; several are drawn together.")],
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each algorithm.")] = 5,
+    observation: Annotated[str, typer.Option(help="What the policies see: goals or embedding.")] = "goals",
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: Personas = "train",
+    reward: Reward = "identification",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train each algorithm with several seeds and draw the mean returns with their intervals."""
+    import json as encoding
+
+    from convogym.experiments import collect as collecting
+    from convogym.experiments import learning_curves as learning
+    from convogym.experiments.console import as_json_value
+
+    console = Console(json)
+    collecting.check_env_options(personas, reward, num_envs, num_turns)
+    for name in algo:
+        check_algorithm(name)
+    check_out(out)
+    with console.bar(steps * seeds * len(algo), "learning", "turn") as bar:
+        found = learning.learning_curves(
+            load_model(model),
+            algo,
+            steps,
+            out,
+            seeds=seeds,
+            seed=seed,
+            observation=observation,
+            tick=bar.update,
+            personas=personas,
+            reward=reward,
+            num_envs=num_envs,
+            num_turns=num_turns,
+        )
+    (out / "curves.json").write_text(encoding.dumps(as_json_value(found), indent=2) + "\n", "utf-8")
+    learning.draw_curves(found, out / "curves.png")
+    if not json:
+        found["curves"] = {name: points[-1] for name, points in found["curves"].items() if points}
+    console.result(found, "learnt")
+
+
+@evaluate.command("grid", epilog="Example: convogym evaluate grid --policy runs/ppo --order cycle:1,2,6,7 --out runs/grid.png")
+def evaluate_grid(
+    policy: Annotated[str, typer.Option(help="The learned policy's folder.")],
+    order: Annotated[str, typer.Option(help="The fixed order that search-order found, e.g. cycle:1,2,6.")] = "cycle",
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes of each of the twelve pairs.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="PNG file that gets the chart.")] = None,
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    personas: Personas = "held-out",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """The published grid: no goals, random, a fixed order, a policy; against a normal, a weak, a persona-less responder."""
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import collect as collecting
+    from convogym.experiments import grid as crossing
+
+    console = Console(json)
+    collecting.check_env_options(personas, "identification", num_envs, num_turns)
+    names = {"none": "random", "random": "random", "fixed order": order, "policy": policy}
+    policies = {row: make_policy(name, seed, False) for row, name in names.items()}
+    if out is not None:
+        check_out(out.parent)
+    with console.bar(episodes * len(policies) * len(crossing.RESPONDERS), "talking", "episode") as bar:
+        found = crossing.run_grid(
+            load_model(model),
+            policies,
+            episodes,
+            load_reader(),
+            personas=personas,
+            num_envs=num_envs,
+            num_turns=num_turns,
+            seed=seed,
+            tick=bar.update,
+        )
+    if out is not None:
+        crossing.draw_grid(found, out)
+    console.result(found, "grid")

@@ -26,7 +26,7 @@ def train_policy(
     personas: str = "train",
     num_envs: int = NUM_ENVS,
     num_turns: int = 8,
-    observation: str = "embedding",
+    observation: str = "goals",
     hyperparameters: Mapping[str, Any] | None = None,
     start: Path | None = None,
     seed: int = 0,
