@@ -77,7 +77,7 @@ def fit_weights(differences: Floats, penalty: float) -> Floats:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    solver.step(loss)
+    solver.step(loss)  # type: ignore[no-untyped-call]
     return np.asarray(weights.detach().numpy(), dtype=np.float64)
 
 

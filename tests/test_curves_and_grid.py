@@ -10,6 +10,7 @@ from tiny import tiny_model
 from convogym.errors import InputError
 from convogym.experiments.grid import RESPONDERS, WithoutGoals, WithoutPersona, draw_grid, run_grid
 from convogym.experiments.learning_curves import draw_curves, joined, learning_curves
+from convogym.policies.base import Policy
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
 from convogym.speakers import Request
 
@@ -45,7 +46,7 @@ def test_the_grids_speakers_are_not_told_goals_or_persona() -> None:
 
 
 def test_all_pairs_play_the_same_episodes(tmp_path: Path) -> None:
-    policies = {"none": RandomPolicy(11), "fixed order": CyclePolicy(11)}
+    policies: dict[str, Policy] = {"none": RandomPolicy(11), "fixed order": CyclePolicy(11)}
     found = run_grid(tiny_model(), policies, 2, FakeReader(), num_envs=2, num_turns=2)
     assert [(row["responder"], row["agent"]) for row in found["grid"]] == [(r, a) for r in RESPONDERS for a in policies]
     assert all(np.isfinite(row["mean_return"]) and 0 <= row["prec_5"] <= 1 for row in found["grid"])
