@@ -86,8 +86,10 @@ class Recipe:
     """steps of talk with personas and goals, the rates falling to 0"""
     answer_steps: int = 800
     """steps in which most replies answer questions after facts, the rates falling once more"""
+    more_answer_steps: int = 560
+    """steps of the same once more"""
     answer_share: float = 0.7
-    """of the full rates, where those steps begin"""
+    """of the full rates, where each of the two begins"""
     answer_pointing: float = 1.0
     """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
@@ -102,6 +104,7 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     """The phases of a recipe: name, mix, how the steps go, and the step the phase ends at."""
     talked = recipe.fact_steps + recipe.talk_steps
     answered = talked + recipe.answer_steps
+    ended = answered + recipe.more_answer_steps
 
     def config(until: int, fall_from: int, share: float, pointing: float = 0.0) -> TrainingConfig:
         return TrainingConfig(
@@ -116,11 +119,13 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             seed=seed,
         )
 
+    answers = _scaled(ANSWERS, recipe)
     first = config(talked, talked * 2 // 5, 1.0)
     return (
         ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
         ("talk", _scaled(TALK, recipe), first, talked),
-        ("answers", _scaled(ANSWERS, recipe), config(answered, talked, recipe.answer_share, recipe.answer_pointing), answered),
+        ("answers", answers, config(answered, talked, recipe.answer_share, recipe.answer_pointing), answered),
+        ("answers", answers, config(ended, answered, recipe.answer_share, recipe.answer_pointing), ended),
     )
 
 
