@@ -22,7 +22,7 @@ from convogym.agents.optimisers import PUBLISHED_SHARES, GroupedAdamW
 from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError, TrainingError, UnknownNameError
-from convogym.layouts import Example, line_examples, prompt, responder_examples
+from convogym.layouts import Example, line_examples, responder_examples
 
 RATES = ("one", "published")
 
@@ -47,7 +47,7 @@ def pair_example(model: LanguageModel, pair: Pair) -> Example:
     """The pair as ids; only the target and its eos are learnt."""
     target = [*model.tokenizer.encode(pair.target), model.tokenizer.eos]
     room = model.network.shape.n_positions - len(target)
-    context = prompt(model.layout, model.tokenizer, pair.persona, pair.history, pair.goals, room).ids
+    context = model.prompt(pair.persona, pair.history, pair.goals, room).ids
     return Example((*context, *target), (False,) * len(context) + (True,) * len(target), bool(pair.goals and pair.goals[-1]))
 
 
@@ -201,8 +201,9 @@ class Finetuner:
                 losses = float(ctrl.detach()), float(persona.detach())
                 if not all(map(math.isfinite, losses)):
                     raise TrainingError(f"the loss is {losses} at step {step}: lower the learning rate.")
-                torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_norm)
-                optimiser.step(min(1.0, (step + 1) / 10) * (1 - step / config.steps))
+                norm = optimiser.step(min(1.0, (step + 1) / 10) * (1 - step / config.steps), config.max_norm)
+                if not math.isfinite(norm):
+                    raise TrainingError(f"the gradient of the loss is no number at step {step}: lower the learning rate.")
                 network.eval()
                 now: tuple[float, float] | None = None
                 if (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps:

@@ -22,7 +22,7 @@ from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.agents.training import Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
+from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
@@ -214,10 +214,10 @@ def _trainer(
     config: TrainingConfig,
     out: Path,
     phase: str,
-) -> Trainer:
+) -> Trainer[Example]:
     made = corpora_module.epoch_maker(mix, train, model.tokenizer, recipe.layout, recipe.max_tokens, config.seed)
 
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    return Trainer(model, epoch, config, out, stream=phase)
+    return Trainer(NextToken(model.network), epoch, config, out, stream=phase)
