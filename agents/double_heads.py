@@ -162,7 +162,7 @@ class Choosing(_BothHeads):
         """Learnt tokens, and choices."""
         return {"lm_loss": sum(sum(choice.rows[-1].learnt) for choice in examples), "mc_loss": len(examples)}
 
-    def sums(self, examples: Sequence[Choice], dropout: float) -> Mapping[str, Tensor]:
+    def sums(self, examples: Sequence[Choice], dropout: float, step: int) -> Mapping[str, Tensor]:
         """Cross-entropies in nats."""
         read = _read(self.network, examples, dropout)
         each = torch.split(read.judged[:, 0], [len(choice.rows) for choice in examples])
@@ -188,7 +188,7 @@ class NextUtterance(_BothHeads):
         tokens = sum(sum(choice.rows[-1].learnt) for choice in examples)
         return {"lm_loss": tokens, "nup_loss": sum(len(choice.rows) for choice in examples)}
 
-    def sums(self, examples: Sequence[Choice], dropout: float) -> Mapping[str, Tensor]:
+    def sums(self, examples: Sequence[Choice], dropout: float, step: int) -> Mapping[str, Tensor]:
         """Cross-entropies in nats."""
         read = _read(self.network, examples, dropout, HEAD_DROPOUT if dropout else 0.0, self.SMOOTHING)
         true = [row is choice.rows[-1] for choice in examples for row in choice.rows]

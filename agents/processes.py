@@ -30,6 +30,9 @@ class Team(Protocol):
     def add_up(self, parameters: Iterable[nn.Parameter], values: Mapping[str, float]) -> dict[str, float]:
         """Gives every process the sum of all gradients, in place, and the sums of the values."""
 
+    def wait(self) -> None:
+        """Goes on when all processes are here."""
+
 
 class _Alone:
     """A process that trains by itself."""
@@ -39,6 +42,9 @@ class _Alone:
 
     def add_up(self, parameters: Iterable[nn.Parameter], values: Mapping[str, float]) -> dict[str, float]:
         return dict(values)
+
+    def wait(self) -> None:
+        return None
 
 
 ALONE: Team = _Alone()
@@ -73,6 +79,10 @@ class Accelerated:
         names = list(values)
         sums = reduce(torch.tensor([values[name] for name in names], dtype=torch.float64, device=flat.device), reduction="sum")
         return dict(zip(names, sums.tolist(), strict=True))
+
+    def wait(self) -> None:
+        """See `Team.wait`."""
+        self._state.wait_for_everyone()
 
 
 def team_of_launch() -> Team:

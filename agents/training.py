@@ -184,8 +184,14 @@ class Objective(Protocol[E_in]):
     def counts(self, examples: Sequence[E_in]) -> Mapping[str, int]:
         """How many targets each term has in some examples."""
 
-    def sums(self, examples: Sequence[E_in], dropout: float) -> Mapping[str, Tensor]:
-        """Each term summed over its targets, shape (), with gradient."""
+    def sums(self, examples: Sequence[E_in], dropout: float, step: int) -> Mapping[str, Tensor]:
+        """Each term summed over its targets, shape (), with gradient.
+
+        Args:
+            examples: a batch.
+            dropout: share of the residual updates' entries dropped.
+            step: steps done, for terms that change in the course of a run.
+        """
 
 
 class NextToken:
@@ -205,7 +211,7 @@ class NextToken:
         """Learnt tokens."""
         return {"loss": sum(sum(example.learnt) for example in examples)}
 
-    def sums(self, examples: Sequence[Example], dropout: float) -> Mapping[str, Tensor]:
+    def sums(self, examples: Sequence[Example], dropout: float, step: int) -> Mapping[str, Tensor]:
         """Negative log-likelihood in nats."""
         return {"loss": target_nll(self.network, padded(examples).to(self.network), dropout).sum()}
 
@@ -349,7 +355,7 @@ class Trainer(Generic[E]):
             seed = np.random.SeedSequence([self.config.seed, self.step, index]).generate_state(1)[0]
             torch.manual_seed(int(seed))  # dropout has no generator argument
             with torch.autocast(device, torch.bfloat16, enabled=self.config.bf16):
-                sums = self.objective.sums(groups[index], self.config.dropout)
+                sums = self.objective.sums(groups[index], self.config.dropout, self.step)
             means = {name: term / max(1, counts[name]) for name, term in sums.items()}
             loss: Tensor = sum((shares[name] * mean for name, mean in means.items()), torch.zeros((), device=device))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -421,19 +427,21 @@ def write_log(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def cut_log(path: Path, step: int) -> None:
+def cut_log(path: Path, step: int, stage: str | None = None) -> None:
     """Drops what a log says of steps after `step`: a resumed run takes them again. Does nothing where there is no log.
 
     Args:
         path: a file of JSON lines from `write_log`, each with a `step`; an unfinished last line is dropped too.
         step: the last to keep.
+        stage: where a log has several, each with steps of its own: the one meant; None = all lines.
     """
     if not path.is_file():
         return
     kept = []
     for line in path.read_text("utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            record = json.loads(line)
+            if record["step"] <= step or (stage is not None and record.get("stage") != stage):
                 kept.append(line + "\n")
         except ValueError:  # the run was killed while it wrote this line
             continue

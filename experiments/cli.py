@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
+from convogym.experiments import training_commands
 from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.text import printable
 
@@ -36,6 +37,7 @@ evaluate = typer.Typer(
     no_args_is_help=True, help="Measure a policy, a model, its persona, how well goals are followed, or their judge."
 )
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(training_commands.commands)
 
 Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]

@@ -147,7 +147,7 @@ def test_both_losses_equal_those_of_transformers(tmp_path: Path) -> None:
     objective = Choosing(head_of(model), lm_coef=2.0, mc_coef=1.0)
     choice = choice_of(model, question("no.", "i like long walks by the sea.", "yes, two dogs."))
     counts = objective.counts([choice])
-    terms = {name: float(term.detach()) / counts[name] for name, term in objective.sums([choice], 0.0).items()}
+    terms = {name: float(term.detach()) / counts[name] for name, term in objective.sums([choice], 0.0, 0).items()}
     assert (terms["lm_loss"], terms["mc_loss"]) == pytest.approx(
         reference_losses(model, tmp_path / "tt", choice.rows), rel=1e-4
     )
@@ -158,8 +158,8 @@ def test_losses_of_a_batch_are_those_of_its_choices() -> None:
     model = tt_model()
     objective = Choosing(head_of(model))
     some = [choice_of(model, question("no.", "yes.")), choice_of(model, question("a b c.", "d.", "i have two."))]
-    alone = [objective.sums([choice], 0.0) for choice in some]
-    both = objective.sums(some, 0.0)
+    alone = [objective.sums([choice], 0.0, 0) for choice in some]
+    both = objective.sums(some, 0.0, 0)
     for name in ("lm_loss", "mc_loss"):
         torch.testing.assert_close(both[name], alone[0][name] + alone[1][name], rtol=1e-4, atol=1e-4)
 
@@ -180,7 +180,7 @@ def test_next_utterance_loss_by_hand() -> None:
                 if learnt:
                     log = torch.log_softmax(network.logits(hidden[position - 1]), -1)
                     lm -= 0.95 * float(log[row.ids[position]]) + 0.05 * float(log.mean())
-    sums = objective.sums([choice], 0.0)
+    sums = objective.sums([choice], 0.0, 0)
     assert (float(sums["lm_loss"].detach()), float(sums["nup_loss"].detach())) == pytest.approx((lm, nup), rel=1e-4)
     assert objective.counts([choice]) == {"lm_loss": sum(choice.rows[-1].learnt), "nup_loss": 2}
     assert objective.shares == {"lm_loss": 0.6, "nup_loss": 0.4}

@@ -126,6 +126,9 @@ def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     words = [f"word{i} and another{i}" for i in range(900)]
     BPETokenizer.learn(words, 700).save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"693 ids, its weights were made for 400.*different models"):
         load(folder)
 
