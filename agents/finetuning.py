@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from convogym.agents.model import LanguageModel
-from convogym.agents.optimisers import PUBLISHED_SHARES, GroupedAdamW
+from convogym.agents.optimisers import CONTROL_ONLY, PUBLISHED_SHARES, GroupedAdamW
 from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError, TrainingError, UnknownNameError
 from convogym.layouts import Example, line_examples, responder_examples
 
-RATES = ("one", "published")
+SHARES = {"one": None, "published": PUBLISHED_SHARES, "control": CONTROL_ONLY}
+RATES = tuple(SHARES)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class FinetuneConfig:
     lr: float = 3e-4
     """AdamW's, falling linearly to 0"""
     rates: str = "one"
-    """one of `RATES`: the same rate for everything, or PersonaGPT's by part (`optimisers.PUBLISHED_SHARES`; with lr 5e-5 they
-    are its own)"""
+    """one of `RATES`: the same rate for everything, PersonaGPT's by part (`optimisers.PUBLISHED_SHARES`; with lr 5e-5 they are
+    its own), or of the embeddings the control tokens' alone"""
     pairs: int = 12
     """goal-conditioned pairs a step; half of them corrections, as long as there are any"""
     rehearsal: int = 2
@@ -189,8 +190,7 @@ class Finetuner:
         before = (self._following(model), mean_nll(network, self._held_out))
         kept: tuple[tuple[bool, float], int, tuple[float, float], dict[str, torch.Tensor]] | None = None
         first_state = copy.deepcopy(network.state_dict())
-        shares = PUBLISHED_SHARES if config.rates == "published" else None
-        optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, shares)
+        optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, SHARES[config.rates])
         try:
             for step in range(config.steps):
                 network.train()

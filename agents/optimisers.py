@@ -136,6 +136,7 @@ class OptimiserPair:
 # Shares of the rate by part, from PersonaGPT's control stage (`train.py:train_loop`: control tokens 5e-4, other words 1e-8,
 # positions 1e-6, the rest 5e-5). There the rows of the embedding were slices without a gradient, so that no row ever moved.
 PUBLISHED_SHARES = {"control": 10.0, "words": 2e-4, "positions": 0.02}
+CONTROL_ONLY = {"control": 1.0, "words": 0.0, "positions": 0.0}
 
 
 class GroupedAdamW:

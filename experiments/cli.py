@@ -233,7 +233,8 @@ def finetune(
     model: Model = "persona-mini",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 120,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
-    rates: Annotated[str, typer.Option(help="one rate for all, or published: PersonaGPT's shares by part.")] = "one",
+    rates: Annotated[str, typer.Option(help="one for all, published (PersonaGPT's shares by part) or control.")] = "one",
+    lora: Annotated[int, typer.Option(min=0, help="Train adapters of this rank (needs peft) and merge them; 0 = all.")] = 0,
     tolerance: Annotated[float, typer.Option(min=0.0, help="How much worse the model may get before it is refused.")] = 0.02,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
@@ -249,7 +250,7 @@ def finetune(
     from convogym.experiments import finetune as finetuning
 
     with stoppable(lambda: "Nothing was written: the tuned model is saved only at the end."):
-        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress, rates)
+        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress, rates, lora)
     console.result(done if json else {**done, "curve": None}, "fine-tuned")
 
 

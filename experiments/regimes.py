@@ -38,7 +38,7 @@ JUDGED = 100  # held-out talks it is scored on
 def _config(plan: Plan, steps: int, **changes: Any) -> TrainingConfig:
     """A run whose rate falls linearly from its full value to 0."""
     same = {name: getattr(plan, name) for name in ("batch_tokens", "accumulate", "dropout", "max_norm", "bf16", "seed")}
-    return TrainingConfig(steps=steps, warmup=0, **{**same, **changes})
+    return TrainingConfig(**{"steps": steps, "warmup": 0, **same, **changes})
 
 
 def _adamw(model: LanguageModel, lr: float, shares: Mapping[str, float] | None = None) -> GroupedAdamW:
@@ -203,8 +203,7 @@ def p2bot(run: Run, model: LanguageModel, dialogues: Sequence[Dialogue], held_ou
     openings = openings_of(dialogues)
     if not openings:
         raise InputError("self-play needs dialogues with both speakers' personas, the data has none (ConvAI2's 'both' has).")
-    receiver = Receiver(copy.deepcopy(model))
-    untuned = copy.deepcopy(model)
+    receiver, untuned = Receiver(_twin(model)), _twin(model)
     model.network = network = with_head(model.network, 2, plan.seed)
     questions = [question for d in dialogues for question in both_seats(d)]
 
@@ -230,7 +229,7 @@ def p2bot(run: Run, model: LanguageModel, dialogues: Sequence[Dialogue], held_ou
     run.train("transmitter", transmitter)
     run.train("receiver", match)
     receiver.model.save(run.out / "receiver")
-    judge = copy.deepcopy(model)
+    judge = _twin(model)
     game = SelfPlay(model, judge, judge if plan.base == SCRATCH else untuned, receiver)
     history: list[dict[str, float]] = []
 
@@ -256,6 +255,11 @@ def p2bot(run: Run, model: LanguageModel, dialogues: Sequence[Dialogue], held_ou
         "rewards_first_tenth": _means(history[:part]),
         "rewards_last_tenth": _means(history[-part:]),
     }
+
+
+def _twin(model: LanguageModel) -> LanguageModel:
+    """The same model with weights of its own."""
+    return dataclasses.replace(model, network=copy.deepcopy(model.network))
 
 
 def _means(rewards: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from convogym.errors import InputError
-from convogym.experiments.console import Console, check_out, stoppable
+from convogym.experiments.console import Console, as_json_value, check_out, stoppable
 
 commands = typer.Typer()
 
@@ -109,3 +110,28 @@ def train(
         bar.close()
     if not team.rank:
         console.result(done, "trained")
+
+
+@commands.command(epilog="Example: convogym benchmark-training --dialogues 60")
+def benchmark_training(
+    dialogues: Annotated[int, typer.Option(min=1, help="Dialogues of steered-talk that both read once.")] = 60,
+    model: Annotated[str, typer.Option(help="What is trained: persona-mini, a folder, or a hub id.")] = "persona-mini",
+    lr: Annotated[float, typer.Option(min=0.0, help="AdamW's rate, of both.")] = 5e-5,
+    out: Annotated[Path | None, typer.Option(help="Folder for benchmark-training.json.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Target tokens a second of the trainer and of PersonaGPT's loop, one pair at a time, and what each learns from them."""
+    console = Console(json)
+    if out is not None:
+        check_out(out)
+    from convogym.agents.loading import load
+    from convogym.experiments import benchmark_training as benchmarking
+
+    loaded = load(model)
+    pairs = sum(len(dialogue.utterances) for dialogue in benchmarking.drawn(dialogues, seed))
+    with console.bar(2 * pairs, "measuring", "pair") as bar:
+        found = benchmarking.benchmark_training(loaded, dialogues, seed, lr, bar.update)
+    if out is not None:
+        (out / "benchmark-training.json").write_text(jsonlib.dumps(as_json_value(found), indent=2) + "\n", "utf-8")
+    console.result(found, "training benchmark")
