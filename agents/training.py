@@ -24,14 +24,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convogym.agents.gpt2 import GPT2
+from convogym.agents.gpt2 import GPT2, Look
 from convogym.agents.optimisers import OptimiserPair
 from convogym.agents.processes import ALONE, Team
+from convogym.agents.starting import pointing_layer
 from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example
 
 E = TypeVar("E")
 E_in = TypeVar("E_in", contravariant=True)
+
+POINTED = 3
+"""of a reply's places how many are taught where to look: the first few choose the fact, the others follow from them"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -137,9 +141,9 @@ def batches(tokens: Sequence[int], batch_tokens: int, rng: np.random.Generator) 
     return groups
 
 
-def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0) -> Tensor:
+def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0, look: Look | None = None) -> Tensor:
     """Negative log-likelihood of every target, shape (M,), in nats, in row-major order of `batch.learnt`."""
-    return nll_of(network, network.hidden(batch.ids, dropout), batch)
+    return nll_of(network, network.hidden(batch.ids, dropout, look), batch)
 
 
 def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
@@ -154,6 +158,41 @@ def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) 
     chosen = batch.learnt[:, 1:]
     before = hidden[:, :-1][chosen]  # (M, C): the states that predict the targets
     return F.cross_entropy(network.logits(before), batch.ids[:, 1:][chosen], reduction="none", label_smoothing=smoothing)
+
+
+def cited(examples: Sequence[Example]) -> Tensor:
+    """What each place should look at, shape (B, T, T) bool: row t holds the sources of the reply whose token t + 1 is.
+
+    A row without any True is one of whose reply nothing is known, or of no reply.
+    """
+    longest = max(len(example.ids) for example in examples)
+    mask = np.zeros((len(examples), longest, longest), bool)
+    for row, example in enumerate(examples):
+        for citation in example.citations:
+            for start, stop in citation.sources:
+                mask[row, citation.start - 1 : min(citation.start - 1 + POINTED, citation.stop - 1), start:stop] = True
+    return torch.from_numpy(mask)
+
+
+def pointing_nll(queries: Tensor, keys: Tensor, sources: Tensor) -> Tensor:
+    """Negative log of the attention that one head gives to what a reply is about, for every place that should.
+
+    Which fact a question asks for is a choice that the targets' loss teaches slowly: most of a reply's tokens follow from its
+    beginning. This teaches it outright, wherever replies are labelled with the facts they reveal.
+
+    Args:
+        queries: (B, T, D) of the head.
+        keys: (B, T, D).
+        sources: (B, T, T) bool from `cited`.
+
+    Returns:
+        (N,) for the N rows of `sources` that have any, in nats.
+    """
+    scores = queries @ keys.transpose(1, 2) / math.sqrt(queries.size(-1))  # (B, T, T)
+    ahead = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).triu(1)
+    shares = scores.masked_fill(ahead, -torch.inf).log_softmax(-1)
+    known = sources.any(-1)
+    return -shares[known].masked_fill(~sources[known], -torch.inf).logsumexp(-1)
 
 
 @torch.no_grad()
@@ -195,25 +234,48 @@ class Objective(Protocol[E_in]):
 
 
 class NextToken:
-    """The objective of a language model: the likelihood of the learnt tokens."""
+    """The objective of a language model: the likelihood of the learnt tokens, and where a head looks, if that is taught."""
 
-    shares: Mapping[str, float] = {"loss": 1.0}
+    def __init__(self, network: GPT2, pointing: float = 0.0) -> None:
+        """Takes the network.
 
-    def __init__(self, network: GPT2) -> None:
-        """Takes the network."""
+        Args:
+            network: of at least three layers where `pointing` is not 0.
+            pointing: weight of `pointing_nll`, a mean over labelled places. It is taught to the last head of the first middle
+                layer: there two layers have gathered what tokens are about, and as many are left to say what it finds; its
+                other heads copy (`agents/starting.py`).
+        """
         self.network = network
+        self.shares: Mapping[str, float] = {"loss": 1.0, "pointing": pointing} if pointing else {"loss": 1.0}
 
     def length(self, example: Example) -> int:
         """Tokens of one row."""
         return len(example.ids)
 
     def counts(self, examples: Sequence[Example]) -> Mapping[str, int]:
-        """Learnt tokens."""
-        return {"loss": sum(sum(example.learnt) for example in examples)}
+        """Learnt tokens, and places taught where to look."""
+        cites = [citation for example in examples for citation in example.citations]
+        counts = {
+            "loss": sum(sum(example.learnt) for example in examples),
+            "pointing": sum(min(POINTED, citation.stop - citation.start) for citation in cites),
+        }
+        return {name: counts[name] for name in self.shares}
 
     def sums(self, examples: Sequence[Example], dropout: float, step: int) -> Mapping[str, Tensor]:
-        """Negative log-likelihood in nats."""
-        return {"loss": target_nll(self.network, padded(examples).to(self.network), dropout).sum()}
+        """Negative log-likelihoods in nats."""
+        batch = padded(examples).to(self.network)
+        if "pointing" not in self.shares:
+            return {"loss": target_nll(self.network, batch, dropout).sum()}
+        sources = cited(examples).to(batch.ids.device)
+        middle = pointing_layer(self.network.shape.n_layer)
+        pointed: list[Tensor] = []
+
+        def look(layer: int, queries: Tensor, keys: Tensor) -> None:
+            if layer == middle:
+                pointed.append(pointing_nll(queries[:, -1], keys[:, -1], sources))
+
+        nll = target_nll(self.network, batch, dropout, look)
+        return {"loss": nll.sum(), "pointing": pointed[0].sum()}
 
 
 class Stepper(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from convogym.speakers import Request, Speaker, Utterance
 
 RESET_OPTIONS = ("persona", "history", "episode_seed")
 RESET_INFO = ("persona", "history", "episode_seed", "action_mask")
+PREVIEW_ROWS = 64  # turns previewed in one batch, where there are not more talks; each needs a cache of its own
 MAX_EPISODE_SEED = 2**63 - 1  # fits int64, which is what a vector env and SQLite store
 
 # First numbers of the keys of an episode's generators; never 0, which a numpy SeedSequence does not tell from nothing.
@@ -125,6 +127,18 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     info: dict[str, Any]
+
+
+class Preview(NamedTuple):
+    """What a turn would come to if it were taken now."""
+
+    line: str
+    reply: str
+    reward: float
+    reward_terms: dict[str, float]
+    """each term without its weight"""
+    state: npt.NDArray[np.float32]
+    """shape (feature_size,): mean features of the replies, this one included"""
 
 
 class Opening(NamedTuple):
@@ -233,32 +247,93 @@ class Talks:
         talks = [self.talks[slot] for slot in slots]
         if any(talk.is_over for talk in talks):
             raise ResetNeeded("a talk that is over or has not begun cannot take a turn: call `reset` first.")
+        goals = [self.parts.goals.text(action) for action in actions]
+        taken = self._taken(talks, goals, [0] * len(talks), [talk.memories for talk in talks])
+        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+
+    def preview(self, slots: Sequence[int]) -> list[list[Preview]]:
+        """What each goal would bring in some talks, with the very draws that a turn taken now would have. No talk changes.
+
+        Args:
+            slots: which talks, all different.
+
+        Returns:
+            For each talk one preview a goal, in the goals' order.
+
+        Raises:
+            ResetNeeded: one of the talks is over or was never begun.
+        """
+        if not slots:
+            return []
+        talks = [self.talks[slot] for slot in slots]
+        if any(talk.is_over for talk in talks):
+            raise ResetNeeded("a talk that is over or has not begun has no next turn to preview: call `reset` first.")
+        goals = self.parts.goals.goals
+        found: list[list[Preview]] = [[] for _ in talks]
+        together = max(1, PREVIEW_ROWS // len(talks))  # goals in one batch
+        for first in range(0, len(goals), together):
+            asked = [
+                (place, goal, block)
+                for block, goal in enumerate(goals[first : first + together])
+                for place in range(len(talks))
+            ]
+            taken = self._taken(
+                [talks[place] for place, _, _ in asked],
+                [goal for _, goal, _ in asked],
+                [block for _, _, block in asked],
+                [deepcopy(talks[place].memories) for place, _, _ in asked],
+            )
+            for (place, _, _), (scene, line, reply, values) in zip(asked, taken, strict=True):
+                found[place].append(Preview(line.text, reply.text, self.parts.reward.total(values), values, scene.state))
+        return found
+
+    def _taken(
+        self, talks: Sequence[Talk], goals: Sequence[str], blocks: Sequence[int], memories: Sequence[list[Any]]
+    ) -> list[tuple[Scene, Utterance, Utterance, dict[str, float]]]:
+        """Lets the speakers take a turn in each talk and scores it; changes the memories alone.
+
+        Args:
+            talks: may come more than once, in different blocks.
+            goals: of each turn.
+            blocks: which of a talk's slots among the speakers, 0..; a speaker keeps what it computed for a slot.
+            memories: the reward terms', to be changed.
+
+        Returns:
+            Of each turn what it was, line, reply and the values of the reward terms.
+        """
         parts = self.parts
-        goals = [parts.goals.text(action) for action in actions]
-        lines = parts.goal_speaker.speak([self._line_request(talk, goal) for talk, goal in zip(talks, goals, strict=True)])
-        replies = parts.responder.speak([self._reply_request(talk, line) for talk, line in zip(talks, lines, strict=True)])
-        states = [
-            np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32)
-            for talk, reply in zip(talks, replies, strict=True)
-        ]
+        rows = list(zip(talks, goals, blocks, strict=True))
+        lines = parts.goal_speaker.speak([self._line_request(talk, goal, block) for talk, goal, block in rows])
+        replies = parts.responder.speak(
+            [self._reply_request(talk, line, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
+        )
         scenes = [
-            Scene(talk.persona, (talk.utterances or ("",))[-1], goal, line.text, reply.text, talk.utterances[1::2], state)
-            for talk, goal, line, reply, state in zip(talks, goals, lines, replies, states, strict=True)
+            Scene(
+                talk.persona,
+                (talk.utterances or ("",))[-1],
+                goal,
+                line.text,
+                reply.text,
+                talk.utterances[1::2],
+                np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32),
+                talk.utterances,
+            )
+            for (talk, goal, _), line, reply in zip(rows, lines, replies, strict=True)
         ]
-        values = parts.reward.score(scenes, [talk.memories for talk in talks])
-        return [self._commit(*each) for each in zip(talks, actions, scenes, lines, replies, values, strict=True)]
+        values = parts.reward.score(scenes, memories)
+        return list(zip(scenes, lines, replies, values, strict=True))
 
     def _noise(self, talk: Talk, purpose: int, length: int) -> npt.NDArray[np.float64]:
         """All the noise of one utterance, so that what is drawn never depends on how long utterances are."""
         return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1]).random(length)
 
-    def _line_request(self, talk: Talk, goal: str) -> Request:
+    def _line_request(self, talk: Talk, goal: str, block: int) -> Request:
         noise = self._noise(talk, _LINE, self.parts.goal_speaker.max_tokens)
-        return Request(2 * talk.slot, (), talk.utterances, (*talk.line_goals, goal), noise)
+        return Request(2 * (talk.slot + block * len(self.talks)), (), talk.utterances, (*talk.line_goals, goal), noise)
 
-    def _reply_request(self, talk: Talk, line: Utterance) -> Request:
+    def _reply_request(self, talk: Talk, line: Utterance, block: int) -> Request:
         noise = self._noise(talk, _REPLY, self.parts.responder.max_tokens)
-        return Request(2 * talk.slot + 1, talk.persona, (*talk.utterances, line.text), (), noise)
+        return Request(2 * (talk.slot + block * len(self.talks)) + 1, talk.persona, (*talk.utterances, line.text), (), noise)
 
     def _commit(
         self, talk: Talk, action: int, scene: Scene, line: Utterance, reply: Utterance, values: dict[str, float]

@@ -21,6 +21,7 @@ import torch
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
+from convogym.agents.starting import start_able_to_point
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
 from convogym.dialogue import Dialogue
@@ -55,7 +56,7 @@ ANSWERS = Mix(
     shares={
         "personachat_train_part": Share(replies=0.6, lines=0.2),
         "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, lines=0.1),
-        "steered_talk": Share(replies=1.0, lines=3.0),
+        "steered_talk": Share(replies=1.0, lines=4.0),
         "self_dialogue": Share(plain=1.0, limit=500),
     },
     grammar=3000,
@@ -85,8 +86,10 @@ class Recipe:
     """steps of talk with personas and goals, the rates falling to 0"""
     answer_steps: int = 800
     """steps in which most replies answer questions after facts, the rates falling once more"""
-    answer_share: float = 0.5
+    answer_share: float = 0.7
     """of the full rates, where those steps begin"""
+    answer_pointing: float = 1.0
+    """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
@@ -177,7 +180,10 @@ def pretrain(
         stop = end if until is None else min(end, until)
         if trainer.step >= end:
             continue
+        if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
+            start_able_to_point(model.network, torch.Generator().manual_seed(seed))
         for progress in trainer.run(stop, checkpoint_minutes):
+            progress = progress._replace(loss=progress.terms["loss"])  # what the phases have in common
             watch_losses: dict[str, float] = {}
             if progress.step % WATCH_EVERY == 0 or progress.step == end:
                 model.network.eval()
@@ -220,4 +226,5 @@ def _trainer(
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    return Trainer(NextToken(model.network), epoch, config, out, stream=phase)
+    objective = NextToken(model.network, recipe.answer_pointing if phase == "answers" else 0.0)
+    return Trainer(objective, epoch, config, out, stream=phase)

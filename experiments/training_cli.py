@@ -10,14 +10,12 @@ import typer
 
 from convogym.errors import InputError
 from convogym.experiments.console import Console, as_json_value, check_out, stoppable
+from convogym.experiments.options import Json, Seed, load_model
 
-commands = typer.Typer()
-
-Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the same seed gives the same result.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+app = typer.Typer()
 
 
-@commands.command(epilog="Example: convogym train --regime transfertransfo --base persona-mini --data corpora --out runs/tt")
+@app.command(epilog="Example: convogym train --regime transfertransfo --base persona-mini --data corpora --out runs/tt")
 def train(
     regime: Annotated[str, typer.Option(help="transfertransfo, personagpt or p2bot.")],
     data: Annotated[Path, typer.Option(help="File of dialogues, or folder of them.")],
@@ -112,7 +110,7 @@ def train(
         console.result(done, "trained")
 
 
-@commands.command(epilog="Example: convogym benchmark-training --dialogues 60")
+@app.command(epilog="Example: convogym benchmark-training --dialogues 60")
 def benchmark_training(
     dialogues: Annotated[int, typer.Option(min=1, help="Dialogues of steered-talk that both read once.")] = 60,
     model: Annotated[str, typer.Option(help="What is trained: persona-mini, a folder, or a hub id.")] = "persona-mini",
@@ -125,10 +123,9 @@ def benchmark_training(
     console = Console(json)
     if out is not None:
         check_out(out)
-    from convogym.agents.loading import load
     from convogym.experiments import benchmark_training as benchmarking
 
-    loaded = load(model)
+    loaded = load_model(model)
     pairs = sum(len(dialogue.utterances) for dialogue in benchmarking.drawn(dialogues, seed))
     with console.bar(2 * pairs, "measuring", "pair") as bar:
         found = benchmarking.benchmark_training(loaded, dialogues, seed, lr, bar.update)
