@@ -87,11 +87,6 @@ class Choice:
     rows: tuple[Example, ...]
     """the true reply's last; the others learn nothing as language"""
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all rows, padding left out."""
-        return sum(len(row.ids) for row in self.rows)
-
 
 def choice_of(model: LanguageModel, question: Question) -> Choice:
     """A question as ids, in the model's layout. All candidates follow the same context.

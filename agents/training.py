@@ -303,7 +303,7 @@ class Progress(NamedTuple):
     rate: float
     """the schedule's share of the full rates"""
     tokens: int
-    """tokens read since the run began, padding left out"""
+    """tokens read since the run began, by the examples' lengths: padding between them left out"""
     seconds: float
     """time this process has spent training"""
     terms: dict[str, float]

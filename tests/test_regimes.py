@@ -159,6 +159,16 @@ def test_a_plan_out_of_range_is_refused(changes: dict[str, Any], says: str) -> N
         Plan("transfertransfo", "scratch", **changes)
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_needs_the_hardware(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    monkeypatch.setattr("convogym.experiments.train.has_bfloat16", lambda device: has)
+    if has:
+        assert Plan("transfertransfo", "scratch", bf16=True).bf16
+    else:
+        with pytest.raises(InputError, match="leave it out"):
+            Plan("transfertransfo", "scratch", bf16=True)
+
+
 def test_an_unknown_regime_gets_a_hint() -> None:
     with pytest.raises(UnknownNameError, match="'transfertransfo'"):
         Plan("transfertranfo", "scratch")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from convogym.agents.training import (
     TrainingConfig,
     batches,
     cited,
+    has_bfloat16,
     mean_nll,
     padded,
     pointing_nll,
@@ -131,9 +133,33 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     with torch.no_grad():
         model.network.transformer.wpe.weight[:] = float("nan")
-    with pytest.raises(TrainingError, match="step 2"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 2 .*last good checkpoint is .*checkpoint\.pt"):
         list(trainer.run())
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+class Cliff(NextToken):
+    """A loss of 0 whose gradient is no number: the root of 0."""
+
+    def sums(self, examples: Sequence[Example], dropout: float, step: int) -> Mapping[str, torch.Tensor]:
+        return {"loss": (0 * self.network.transformer.wpe.weight).sqrt().sum()}
+
+
+def test_a_gradient_that_is_not_a_number_does_not_reach_the_weights() -> None:
+    model = tiny_model()
+    before = state(model)
+    with pytest.raises(TrainingError, match=r"gradient no number at step 0 .*no checkpoint yet"):
+        list(Trainer(Cliff(model.network), epoch, CONFIG).run())
+    assert all(torch.equal(a, b) for a, b in zip(before, state(model), strict=True))
+
+
+def test_bfloat16_computes_nearly_the_same_loss() -> None:
+    losses = []
+    for bf16 in (False, True):
+        config = dataclasses.replace(CONFIG, bf16=bf16, dropout=0.0)
+        losses.append(next(Trainer(NextToken(tiny_model().network), epoch, config).run()).loss)
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
+    assert isinstance(has_bfloat16("cpu"), bool)
 
 
 def test_no_examples_is_an_error() -> None:
