@@ -65,6 +65,7 @@ def one_pair_at_a_time(
     """
     network = in_transformers(model)
     network.tie_weights()
+    network.loss_type = "ForCausalLM"  # the library's choice for a GPT-2, but it warns of having to choose
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=lr, eps=1e-8, weight_decay=0.0)
     steps = 0
