@@ -48,7 +48,7 @@ class DemoConfig:
     """held-out contexts in which goal following is measured, times eleven goals"""
 
 
-FULL = DemoConfig(12_288, 200, 160, 90, 60)
+FULL = DemoConfig(10_240, 200, 160, 90, 60)
 QUICK = DemoConfig(1_024, 40, 32, 20, 10)
 REPORTED = ("mean_return", "mean_return_interval", "true_persona_first", "goals_asked", "n")  # of each policy
 ALGORITHM = "ppo"
