@@ -233,10 +233,47 @@ class Talks:
         talks = [self.talks[slot] for slot in slots]
         if any(talk.is_over for talk in talks):
             raise ResetNeeded("a talk that is over or has not begun cannot take a turn: call `reset` first.")
+        lines = self.parts.goal_speaker.speak(
+            [self.line_request(slot, action) for slot, action in zip(slots, actions, strict=True)]
+        )
+        replies = self.parts.responder.speak(
+            [self.reply_request(slot, line.text) for slot, line in zip(slots, lines, strict=True)]
+        )
+        return self.take(slots, actions, lines, replies)
+
+    def line_request(self, slot: int, action: int, attempt: int = 0) -> Request:
+        """What the goal speaker is asked for next in a talk.
+
+        Args:
+            slot: which talk.
+            action: the checked goal code.
+            attempt: how many other lines were asked for at this turn before; attempts differ in their noise alone.
+        """
+        talk, length = self.talks[slot], self.parts.goal_speaker.max_tokens
+        goals = (*talk.line_goals, self.parts.goals.text(action))
+        return Request(2 * slot, (), talk.utterances, goals, self._noise(talk, _LINE, length, attempt))
+
+    def reply_request(self, slot: int, line: str, attempt: int = 0) -> Request:
+        """What the responder is asked for after a line; `attempt` as above."""
+        talk, length = self.talks[slot], self.parts.responder.max_tokens
+        return Request(
+            2 * talk.slot + 1, talk.persona, (*talk.utterances, line), (), self._noise(talk, _REPLY, length, attempt)
+        )
+
+    def take(
+        self, slots: Sequence[int], actions: Sequence[int], lines: Sequence[Utterance], replies: Sequence[Utterance]
+    ) -> list[Outcome]:
+        """Takes one turn in each of some talks, whose line and reply are known; they are scored together.
+
+        Args:
+            slots: which talks, all different, none of them over.
+            actions: the checked goal code for each of them.
+            lines: what the goal speaker said in each.
+            replies: what the responder answered.
+        """
         parts = self.parts
+        talks = [self.talks[slot] for slot in slots]
         goals = [parts.goals.text(action) for action in actions]
-        lines = parts.goal_speaker.speak([self._line_request(talk, goal) for talk, goal in zip(talks, goals, strict=True)])
-        replies = parts.responder.speak([self._reply_request(talk, line) for talk, line in zip(talks, lines, strict=True)])
         states = [
             np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32)
             for talk, reply in zip(talks, replies, strict=True)
@@ -248,17 +285,10 @@ class Talks:
         values = parts.reward.score(scenes, [talk.memories for talk in talks])
         return [self._commit(*each) for each in zip(talks, actions, scenes, lines, replies, values, strict=True)]
 
-    def _noise(self, talk: Talk, purpose: int, length: int) -> npt.NDArray[np.float64]:
+    def _noise(self, talk: Talk, purpose: int, length: int, attempt: int) -> npt.NDArray[np.float64]:
         """All the noise of one utterance, so that what is drawn never depends on how long utterances are."""
-        return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1]).random(length)
-
-    def _line_request(self, talk: Talk, goal: str) -> Request:
-        noise = self._noise(talk, _LINE, self.parts.goal_speaker.max_tokens)
-        return Request(2 * talk.slot, (), talk.utterances, (*talk.line_goals, goal), noise)
-
-    def _reply_request(self, talk: Talk, line: Utterance) -> Request:
-        noise = self._noise(talk, _REPLY, self.parts.responder.max_tokens)
-        return Request(2 * talk.slot + 1, talk.persona, (*talk.utterances, line.text), (), noise)
+        again = (attempt,) if attempt else ()
+        return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1, *again]).random(length)
 
     def _commit(
         self, talk: Talk, action: int, scene: Scene, line: Utterance, reply: Utterance, values: dict[str, float]

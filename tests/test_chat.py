@@ -12,7 +12,8 @@ from fakes import EchoSpeaker, env_kwargs
 import convogym  # noqa: F401  # registers the environment
 from convogym.dialogue import Persona
 from convogym.errors import InputError
-from convogym.experiments.chat import FREE_TALK, Chat, read_persona, reader_of, steer, talk
+from convogym.experiments.chat import Chat, read_persona, reader_of, steer, talk
+from convogym.experiments.session import FREE_TALK
 from convogym.speakers import Request
 from convogym.store import EpisodeStore
 
