@@ -16,7 +16,8 @@ from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.starting import start_able_to_copy
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.errors import CheckpointError
+from convogym.errors import CheckpointError, InputError
+from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import check_layout
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class LanguageModel:
     """its vocabulary, control tokens included"""
     layout: str
     """one of `convogym.layouts.LAYOUTS`"""
+    taught: tuple[str, ...] = ()
+    """goals it was taught beyond the published ones, in the order of their codes, which go on from theirs"""
 
     @staticmethod
     def fresh(
@@ -113,7 +116,8 @@ class LanguageModel:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
             raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
         network.to(device)
-        return LanguageModel(name or str(folder), network.eval(), tokenizer, check_layout(str(ours["layout"])))
+        taught = _read_taught(folder, ours.get("taught", []))
+        return LanguageModel(name or str(folder), network.eval(), tokenizer, check_layout(str(ours["layout"])), taught)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
@@ -143,7 +147,13 @@ class LanguageModel:
             "eos_token_id": eos,
             "pad_token_id": eos,
             "tie_word_embeddings": True,
-            "convogym": {"format": FORMAT, "layout": self.layout, "lower": self.tokenizer.lower, **extra},
+            "convogym": {
+                "format": FORMAT,
+                "layout": self.layout,
+                "lower": self.tokenizer.lower,
+                **({"taught": self.taught} if self.taught else {}),
+                **extra,
+            },
         }
 
     def responder(self, sampling: Sampling | None = None) -> ModelSpeaker:
@@ -192,6 +202,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise CheckpointError(f"{path}: expected a model of type 'gpt2', got {kind!r}; only the GPT-2 family can speak here.")
     return config
+
+
+def _read_taught(folder: Path, goals: Any) -> tuple[str, ...]:
+    try:
+        if not isinstance(goals, list) or not all(isinstance(goal, str) for goal in goals):
+            raise InputError("they must be a list of texts.")
+        DEFAULT_GOALS.extended(*goals)
+    except InputError as error:
+        raise CheckpointError(f"{folder}/config.json: its taught goals cannot be used: {error}") from error
+    return tuple(goals)
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
+from convogym.experiments import people_commands
 from convogym.experiments.console import Console, Program, check_out, stoppable
+from convogym.experiments.options import Json, Model, Seed
 from convogym.text import printable
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ evaluate = typer.Typer(
 )
 app.add_typer(evaluate, name="evaluate")
 
-Seed = Annotated[int, typer.Option(min=0, help="Makes the run repeatable: the same seed gives the same result.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-Model = Annotated[str, typer.Option(help="Who speaks: persona-mini, a folder, or a hub id such as af1tang/personaGPT.")]
 Reward = Annotated[
     str, typer.Option(help="Sum of identification, goal_following, repetition, ranking: 'identification-0.1*repetition'.")
 ]
@@ -99,10 +98,18 @@ def chat(
     temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="Longest utterance, in tokens.")] = 40,
     reward: Reward = "identification",
+    approve: Annotated[
+        bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
+    ] = False,
+    policy: Annotated[str | None, typer.Option(help="When steering: who takes a turn when you type /policy.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Talk with a persona bot, or steer an interview with one. Leave with Ctrl-D or Ctrl-C: what was said stays."""
+    """Talk with a persona bot, or steer an interview with one. /help tells what you can do with what was said.
+
+    Leave with Ctrl-D or Ctrl-C: what was said stays.
+    """
     from convogym.dialogue import Persona
     from convogym.experiments import chat as chatting
     from convogym.experiments.collect import check_env_options
@@ -112,6 +119,8 @@ def chat(
     check_env_options("train", reward)
     if mode not in chatting.MODES:
         raise UnknownNameError("mode", mode, chatting.MODES)
+    if mode == "talk" and (approve or policy is not None):
+        raise InputError("--approve and --policy are for --mode steer: in a talk you say the lines yourself.")
     if fact and persona_file:
         raise InputError("a persona must come from --fact or from --persona-file, got both.")
     persona = Persona(tuple(fact)) if fact else chatting.read_persona(persona_file) if persona_file else None
@@ -120,8 +129,10 @@ def chat(
     from convogym.agents.sampling import Sampling
 
     sampling = Sampling(top_k, top_p, temperature, max_tokens)
+    if policy is not None:
+        _policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = _load(model)
-
+    say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
         drawn = load_personas("train")
@@ -129,7 +140,7 @@ def chat(
         responder = loaded.responder(sampling)
         with _opened(store) as opened:
             console.say("persona: " + " ".join(map(printable, persona.facts)))
-            told = chatting.talk(responder, persona, read, console.say, turns=turns, seed=seed, store=opened)
+            told = chatting.talk(responder, persona, read, say, turns=turns, seed=seed, store=opened)
     else:
         import gymnasium as gym
 
@@ -140,9 +151,16 @@ def chat(
             goal_speaker=loaded.goal_speaker(sampling),
             num_turns=turns,
             reward=reward,
+            goals="taught" if loaded.taught else "published",
         )
+        helper = None
+        if policy is not None:
+            from convogym.policies.loading import make_policy
+
+            goals, size = env.unwrapped.goals, env.observation_space.shape[0]
+            helper = make_policy(policy, len(goals), seed, goals=goals, observation_size=size)
         with _opened(store) as opened:
-            told = chatting.steer(env, persona, read, console.say, seed=seed, store=opened)
+            told = chatting.steer(env, persona, read, say, seed=seed, store=opened, approve=approve, policy=helper)
     kept = "" if store is None or told.episode is None else f" They are in {store}."
     console.note(f"{len(told.turns)} turn{'s' * (len(told.turns) != 1)}{', then you left' * told.left}.{kept}")
     if json:
@@ -510,6 +528,9 @@ def benchmark(
         for system in found["measured"].values():
             del system["repetitions"]
     console.result(found, "benchmark")
+
+
+people_commands.register(app, evaluate)
 
 
 # --- what several commands need ---------------------------------------------------------------------------------------------

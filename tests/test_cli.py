@@ -95,7 +95,8 @@ class TestHelp:
 
     def test_the_commands_are_those_promised(self) -> None:
         assert {words[0] for words in commands()} == {
-            "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark"
+            "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
+            "teach", "serve",
         }  # fmt: skip
 
     def test_help_loads_no_heavy_library(self) -> None:
