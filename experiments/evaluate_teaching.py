@@ -77,8 +77,8 @@ def evaluate_teaching(
                 "old_change": report.after.old - report.before.old,
                 "ppl_word_change": report.after.ppl_word / report.before.ppl_word - 1,
                 "seconds": report.seconds,
-                "judge_precision": report.judge_precision,
                 "judge_recall": report.judge_recall,
+                "judge_false_alarms": report.judge_false_alarms,
             }
         )
     heads = {goal: judge.head for goal, judge in judges.items()}

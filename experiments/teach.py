@@ -45,7 +45,7 @@ def ask(
         goal: what is taught.
         known: answers of an earlier time; what they answer is not asked again.
         keep: puts an answer on disk.
-        read: gets the person's answers; raises `EOFError` when they leave.
+        read: gets the person's answers; raises `EOFError` when there are no more.
         say: shows.
 
     Returns:
@@ -61,7 +61,7 @@ def ask(
         if given is None:
             try:
                 given = _answer(f"{len(lessons) + 1}/{count}", question, goal, read, say)
-            except (EOFError, KeyboardInterrupt):
+            except EOFError:
                 break
             if given is None:
                 continue
@@ -161,7 +161,7 @@ def _wants_it(read: Read, say: Say) -> bool:
     while True:
         try:
             answer = read("keep it? y or n> ").strip().lower()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             say("not kept.")
             return False
         if answer in ("y", "yes", "n", "no"):
@@ -172,14 +172,14 @@ def _wants_it(read: Read, say: Say) -> bool:
 def summary(report: teaching.Report) -> list[str]:
     """What a teaching came to, for people."""
     before, after = report.before, report.after
-    worth = " and ".join(
-        f"{name} {value:.0%}" if value is not None else f"{name} unknown"
-        for name, value in (("precision", report.judge_precision), ("recall", report.judge_recall))
+    recall, alarms = (
+        "unknown" if value is None else f"{value:.0%}" for value in (report.judge_recall, report.judge_false_alarms)
     )
     return [
         f"{report.goal!r} is followed in {after.new:.0%} of {teaching.HELD_OUT} held-out moments, {before.new:.0%} before.",
         f"goals known before: {after.old:.1%}, {before.old:.1%} before; worst {after.worst:.0%}, {before.worst:.0%} before.",
         f"perplexity of replies a word: {after.ppl_word:.1f}, {before.ppl_word:.1f} before.",
         f"learning took {report.seconds:.0f} s.",
-        f"judged by {report.judge}; {worth} on {report.judge_tested_on}.",
+        f"judged by {report.judge}; it recognises {recall} of lines with the goal and takes {alarms} of others for such, on "
+        f"{report.judge_tested_on}.",
     ]

@@ -116,10 +116,10 @@ class Judge:
     head: GoalHead
     fitted_on: str
     """where its lines came from, in words"""
-    precision: float | None
-    """on lines it did not see; None = none of them was accepted"""
     recall: float | None
-    """likewise; None = there was none to recognise"""
+    """share of lines with the goal that it recognises, of those it did not see; None = there was none"""
+    false_alarms: float | None
+    """share of lines without the goal that it takes for some with it, likewise"""
     tested_on: str
     """where those came from"""
 
@@ -160,7 +160,7 @@ def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
         tested = f"{len(unseen)} of your own lines and the {len(dev)} of steered-talk dev"
     head = fit_goal_head(reader, seen, others)
     quality = head.quality(unseen, [row.line for row in dev if goal not in row.goals])
-    return Judge(head, fitted, quality.precision, quality.recall, tested)
+    return Judge(head, fitted, quality.recall, quality.false_alarms, tested)
 
 
 @dataclass(frozen=True)
@@ -261,8 +261,8 @@ class Report:
     """of learning, watching included"""
     judge: str
     """what the new goal was judged by"""
-    judge_precision: float | None
     judge_recall: float | None
+    judge_false_alarms: float | None
     judge_tested_on: str
 
 
@@ -323,8 +323,8 @@ def learn(
         after=measure(model, reader, heads, goal, old, seed),
         seconds=seconds,
         judge=f"a head on persona-reader, fitted on {judge.fitted_on}",
-        judge_precision=judge.precision,
         judge_recall=judge.recall,
+        judge_false_alarms=judge.false_alarms,
         judge_tested_on=judge.tested_on,
     )
 

@@ -1,5 +1,6 @@
 """The web interface without a browser: who may do what, every act, many people at once, and what hostile clients send."""
 
+import functools
 import json
 import os
 import signal
@@ -45,8 +46,13 @@ def service_of(store: EpisodeStore, tokens: frozenset[str] | None = frozenset({A
     return Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(EchoSpeaker()), small_personas(), store, tokens)
 
 
+@functools.lru_cache(maxsize=4)
+def app_of(service: Service) -> Any:
+    return make_app(service, ["testserver"])
+
+
 def client_of(service: Service, token: str | None = None, agrees: bool = True) -> TestClient:
-    client = TestClient(make_app(service, ["testserver"]), raise_server_exceptions=False)
+    client = TestClient(app_of(service), raise_server_exceptions=False)
     if token is not None:
         client.headers["Authorization"] = f"Bearer {token}"
         if agrees:
@@ -168,7 +174,7 @@ class TestPeople:
 
     def test_nothing_is_open_without_a_token_and_nothing_before_agreeing(self, store: EpisodeStore) -> None:
         service = service_of(store)
-        paths = make_app(service, ["testserver"]).openapi()["paths"]
+        paths = app_of(service).openapi()["paths"]
         assert len(paths) > 20
         for wrong in (None, "", "wrong", ANN[:-1], ANN + "x", "\xe9" * 30, "x" * 10_000):
             client = client_of(service)
@@ -362,7 +368,7 @@ class TestManyAtOnce:
             return Service(*speakers, small_personas(), opened, frozenset(tokens))
 
         def visit(service: Service, number: int) -> list[tuple[str, str]]:
-            client = client_of(service, tokens[number])
+            client = clients[service][number]
             talk = f"/api/talks/{begun(client, seed=number)}"
             for action in (1, 2):
                 ok(client, f"{talk}/propose", {"action": action})
@@ -370,12 +376,14 @@ class TestManyAtOnce:
             return [(turn["line"], turn["reply"]) for turn in view["turns"]]
 
         service = served(store)
+        clients = {service: [client_of(service, token) for token in tokens]}
         with ThreadPoolExecutor(50) as threads:
             talks = list(threads.map(lambda number: visit(service, number), range(50)))
         assert store.count() == 50
         assert {episode.person for episode in store.episodes()} == {pseudonym(token) for token in tokens}
         with EpisodeStore(store.path.with_name("b.db")) as other:
             alone = served(other)
+            clients[alone] = [client_of(alone, token) for token in tokens]
             assert [visit(alone, number) for number in range(0, 50, 10)] == talks[::10]
 
 
