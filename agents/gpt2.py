@@ -9,6 +9,7 @@ Letters: B rows, T new tokens, L cached tokens, C hidden size, H heads, D = C / 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convogym.errors import CheckpointError
+
+Look = Callable[[int, Tensor, Tensor], None]
+"""is given a 0-based layer's number, its queries and its keys, each (B, H, T, D)"""
 
 MAX_SIZE = 1_000_000  # no GPT-2 has a larger vocabulary, context or width
 
@@ -155,12 +159,13 @@ class GPT2(nn.Module):
                 else:
                     parameter.zero_()
 
-    def hidden(self, ids: Tensor, dropout: float = 0.0) -> Tensor:
+    def hidden(self, ids: Tensor, dropout: float = 0.0, look: Look | None = None) -> Tensor:
         """Last hidden states of whole rows.
 
         Args:
             ids: (B, T) int64; padding, if any, stands at the right, where it changes nothing before it.
             dropout: share of the residual updates' entries dropped while training.
+            look: is shown every layer's queries and keys.
 
         Returns:
             (B, T, C) after the final norm.
@@ -168,8 +173,10 @@ class GPT2(nn.Module):
         body = self.transformer
         x = body.wte(ids) + body.wpe.weight[: ids.size(1)]  # (B, T, C)
         x = F.dropout(x, dropout, self.training)
-        for block in body.layers():
+        for number, block in enumerate(body.layers()):
             q, k, v = block.attn.split(block.ln_1(x))
+            if look is not None:
+                look(number, q, k)
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + F.dropout(block.attn.merge(mixed), dropout, self.training)
             x = x + F.dropout(block.mlp(block.ln_2(x)), dropout, self.training)

@@ -216,6 +216,14 @@ class Reader:
                 out[i] = evidence[0].double().numpy()
         return out
 
+    @torch.inference_mode()
+    def features(self, turns: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
+        """What the layers make of each (line, reply): `Reading.pooled` of the reply after its line, shape (len(turns), 3C)."""
+        out = np.zeros((len(turns), 3 * self.network.body.shape.n_embd))
+        for group in _by_length(turns):
+            out[group] = self.read([turns[i] for i in group]).pooled.double().numpy()
+        return out
+
     def _remember(self, facts: Iterable[str]) -> None:
         new = [("", fact) for fact in dict.fromkeys(facts) if fact not in self._facts]
         for group in _by_length(new):

@@ -1,4 +1,4 @@
-"""The weights a from-scratch model starts with: GPT-2's random ones, plus word frequencies and one circuit that can copy.
+"""The weights a from-scratch model starts with: GPT-2's random ones, word frequencies and a circuit that copies.
 
 A few million parameters trained on a few million tokens never find out by themselves that a reply may repeat the facts in
 front of it (experiments/LOG.md). So training starts where copying already works, and keeps it because it pays:
@@ -10,6 +10,11 @@ front of it (experiments/LOG.md). So training starts where copying already works
   token: an induction head (Olsson et al. 2022, "In-context learning and induction heads");
 - the output knows how frequent every token is, by one entry of its embedding. Otherwise the first hundred steps push every
   embedding along one direction, which drowns what the copying heads compare.
+
+Such a model copies facts, but which one has little to do with the question: below the copying heads every head looks
+everywhere alike, so nothing there knows what was just asked. When words have found their meaning, `start_able_to_point` gives
+one head of the first layer a view of the last dozen tokens, and lets one in the first copying layer, the *pointing head*, look
+where much the same was seen: from a question to the fact it asks for. `training.pointing_nll` teaches it.
 
 Everything is an ordinary GPT-2 weight and is trained like one. The gains were tried at widths 32 to 512; below 128 the circuit
 is weak.
@@ -38,6 +43,13 @@ LOOK_BACK_GAIN = 0.8
 """of the maps to query and key in the heads that look back"""
 COPY_GAIN = 2.0
 """of the maps in the copying circuit"""
+GATHER_GAINS = (2.6, 2.4, 1.9, 1.3)
+"""of the gathering head's maps to query and key, for the slowest rates of positions; the others are not compared. It then sees
+about eight of the last dozen tokens"""
+GATHER_BACK = 5
+"""tokens back, the middle of what it sees"""
+POINT_GAIN = 0.6
+"""of the pointing head's maps to query and key"""
 FREQUENCY_SCALE = 4.0
 """the last norm's bias at the entry that holds log frequencies"""
 
@@ -71,6 +83,55 @@ def start_able_to_copy(network: GPT2, counts: Tensor, generator: torch.Generator
         _copy(network, generator)
 
 
+def pointing_layer(num_layers: int) -> int:
+    """The 0-based layer whose last head points: the first of the two whose first head copies."""
+    return (num_layers - 1) // 2
+
+
+def start_able_to_point(network: GPT2, generator: torch.Generator) -> None:
+    """Replaces two heads: the last of the first layer, which gathers, and the last of a middle one, which points.
+
+    Args:
+        network: one that `start_able_to_copy` began and training moved; its positions are still sinusoids.
+        generator: of the projections.
+    """
+    width, layers = network.shape.n_embd, network.transformer.layers()
+    head = width // network.shape.n_head
+    last = slice(width - head, width)
+    queries, keys, values = (slice(last.start + i * width, last.stop + i * width) for i in range(3))
+    read, write = _projection(width, head, generator), _projection(width, head, generator)
+    gathering, pointing = layers[0].attn, layers[pointing_layer(len(layers))].attn
+    with torch.no_grad():
+        rates = _rates(network)
+        slowest = rates.argsort()[: len(GATHER_GAINS)]
+        gains = torch.zeros_like(rates)
+        gains[slowest] = torch.tensor(GATHER_GAINS)[: len(slowest)]
+        for columns in (queries, keys, values):
+            gathering.c_attn.weight[:, columns] = 0.0
+            gathering.c_attn.bias[columns] = 0.0
+        gathering.c_attn.weight[:head, queries] = torch.cat([gains, gains]).diag() @ _turned_back(rates, GATHER_BACK)
+        gathering.c_attn.weight[:head, keys] = torch.cat([gains, gains]).diag()
+        gathering.c_attn.weight[:, values] = read
+        gathering.c_proj.weight[last] = COPY_GAIN * EMBEDDING_STD * write.T
+        for columns in (queries, keys):
+            pointing.c_attn.weight[:, columns] = POINT_GAIN * write
+            pointing.c_attn.bias[columns] = 0.0
+
+
+def _rates(network: GPT2) -> Tensor:
+    """(D / 2,) radians by which each pair of a network's sinusoids turns from one position to the next."""
+    positions = network.transformer.wpe.weight[:, : network.shape.n_embd // network.shape.n_head]
+    sine, cosine = positions.chunk(2, 1)
+    turning = torch.complex(cosine, sine)  # (P, D / 2)
+    return (turning[1:] * turning[:-1].conj()).sum(0).angle() % (2 * math.pi)
+
+
+def _turned_back(rates: Tensor, distance: int) -> Tensor:
+    """(D, D): takes a position's sinusoids to those of the position `distance` earlier."""
+    cos, sin = (rates * distance).cos().diag(), (rates * distance).sin().diag()
+    return torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
+
+
 def _embed(network: GPT2, counts: Tensor, rates: Tensor, generator: torch.Generator) -> None:
     """Tokens at random, positions as sinusoids in the first D entries, log frequencies in the last entry."""
     body, head = network.transformer, 2 * len(rates)
@@ -92,9 +153,8 @@ def _look_back(network: GPT2, number: int, distance: int, rates: Tensor) -> None
     weight = network.transformer.layers()[0].attn.c_attn.weight  # (C, 3 C): queries, keys, values
     half, width = len(rates), network.shape.n_embd
     columns = slice(2 * half * number, 2 * half * (number + 1))
-    cos, sin = torch.diag((rates * distance).cos()), torch.diag((rates * distance).sin())
     weight[:, columns] = 0.0
-    weight[: 2 * half, columns] = LOOK_BACK_GAIN * torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
+    weight[: 2 * half, columns] = LOOK_BACK_GAIN * _turned_back(rates, distance)
     keys = slice(width + columns.start, width + columns.stop)
     weight[:, keys] = 0.0
     weight[: 2 * half, keys] = LOOK_BACK_GAIN * torch.eye(2 * half)
@@ -106,18 +166,22 @@ def _copy(network: GPT2, generator: torch.Generator) -> None:
     head = width // network.shape.n_head
 
     def projection() -> Tensor:
-        """(C, D) with orthonormal columns, blind to positions."""
-        square = torch.randn(width - head, width - head, generator=generator)
-        return torch.cat([torch.zeros(head, head), torch.linalg.qr(square)[0][:, :head]])
+        return _projection(width, head, generator)
 
     read, write = projection(), projection()
     first = layers[0].attn
     first.c_attn.weight[:, 2 * width : 2 * width + head] = read
     first.c_proj.weight[:head] = COPY_GAIN * EMBEDDING_STD * write.T
-    middle = (len(layers) - 1) // 2
+    middle = pointing_layer(len(layers))
     for block in layers[middle : middle + 2]:
         weight, said = block.attn.c_attn.weight, projection()
         weight[:, :head] = COPY_GAIN * read
         weight[:, width : width + head] = COPY_GAIN * write
         weight[:, 2 * width : 2 * width + head] = said
         block.attn.c_proj.weight[:head] = COPY_GAIN * EMBEDDING_STD * said.T
+
+
+def _projection(width: int, head: int, generator: torch.Generator) -> Tensor:
+    """(C, D) with orthonormal columns, blind to positions."""
+    square = torch.randn(width - head, width - head, generator=generator)
+    return torch.cat([torch.zeros(head, head), torch.linalg.qr(square)[0][:, :head]])

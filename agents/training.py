@@ -23,11 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convogym.agents.gpt2 import GPT2
+from convogym.agents.gpt2 import GPT2, Look
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import OptimiserPair
+from convogym.agents.starting import pointing_layer
 from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example
+
+POINTED = 3
+"""of a reply's places how many are taught where to look: the first few choose the fact, the others follow from them"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -65,6 +69,8 @@ class TrainingConfig:
     """of the residual updates"""
     max_norm: float = 1.0
     """gradient clipping"""
+    pointing: float = 0.0
+    """weight of `pointing_nll`, its mean over the labelled places of a step, beside the targets' loss"""
     seed: int = 0
     """of batches and dropout"""
 
@@ -126,11 +132,46 @@ def batches(examples: Sequence[Example], batch_tokens: int, rng: np.random.Gener
     return groups
 
 
-def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0) -> Tensor:
+def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0, look: Look | None = None) -> Tensor:
     """Negative log-likelihood of every target, shape (M,), in nats, in row-major order of `batch.learnt`."""
-    hidden = network.hidden(batch.ids, dropout)[:, :-1]  # (B, T-1, C): the state that predicts the next token
+    hidden = network.hidden(batch.ids, dropout, look)[:, :-1]  # (B, T-1, C): the state that predicts the next token
     chosen = batch.learnt[:, 1:]
     return F.cross_entropy(network.logits(hidden[chosen]), batch.ids[:, 1:][chosen], reduction="none")
+
+
+def cited(examples: Sequence[Example]) -> Tensor:
+    """What each place should look at, shape (B, T, T) bool: row t holds the sources of the reply whose token t + 1 is.
+
+    A row without any True is one of whose reply nothing is known, or of no reply.
+    """
+    longest = max(len(example.ids) for example in examples)
+    mask = np.zeros((len(examples), longest, longest), bool)
+    for row, example in enumerate(examples):
+        for citation in example.citations:
+            for start, stop in citation.sources:
+                mask[row, citation.start - 1 : min(citation.start - 1 + POINTED, citation.stop - 1), start:stop] = True
+    return torch.from_numpy(mask)
+
+
+def pointing_nll(queries: Tensor, keys: Tensor, sources: Tensor) -> Tensor:
+    """Negative log of the attention that one head gives to what a reply is about, for every place that should.
+
+    Which fact a question asks for is a choice that the targets' loss teaches slowly: most of a reply's tokens follow from its
+    beginning. This teaches it outright, wherever replies are labelled with the facts they reveal.
+
+    Args:
+        queries: (B, T, D) of the head.
+        keys: (B, T, D).
+        sources: (B, T, T) bool from `cited`.
+
+    Returns:
+        (N,) for the N rows of `sources` that have any, in nats.
+    """
+    scores = queries @ keys.transpose(1, 2) / math.sqrt(queries.size(-1))  # (B, T, T)
+    ahead = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
+    shares = scores.masked_fill(ahead, -torch.inf).log_softmax(-1)
+    known = sources.any(-1)
+    return -shares[known].masked_fill(~sources[known], -torch.inf).logsumexp(-1)
 
 
 @torch.no_grad()
@@ -159,6 +200,8 @@ class Progress(NamedTuple):
     """tokens read since the run began, padding left out"""
     seconds: float
     """time this process has spent training"""
+    pointing: float
+    """mean of `pointing_nll` over the step's labelled places, in nats; 0 where its weight is"""
 
 
 EpochMaker = Callable[[int], Sequence[Example]]
@@ -222,11 +265,16 @@ class Trainer:
                 groups = [self._next_group() for _ in range(self.config.accumulate)]
                 targets = sum(sum(example.learnt) for group in groups for example in group)
                 torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout has no generator argument
-                value = 0.0
+                cites = [citation for group in groups for example in group for citation in example.citations]
+                places = sum(min(POINTED, citation.stop - citation.start) for citation in cites)
+                value, pointed = 0.0, [torch.zeros(0)]
                 for group in groups:
-                    loss = target_nll(network, padded(group), self.config.dropout).sum() / targets
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss = target_nll(network, padded(group), self.config.dropout, self._look(group, pointed)).sum() / targets
                     value += float(loss.detach())
+                    if self.config.pointing:
+                        loss = loss + self.config.pointing * pointed[-1].sum() / max(1, places)
+                        pointed[-1] = pointed[-1].detach()
+                    loss.backward()  # type: ignore[no-untyped-call]
                 if not math.isfinite(value):
                     raise TrainingError(
                         f"the loss is {value} at step {self.step}: lower the learning rate; the last checkpoint is still good."
@@ -238,11 +286,30 @@ class Trainer:
                 if self.folder and time.monotonic() - saved > 60 * checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
-                yield Progress(self.step, value, norm, rate, self.tokens, time.monotonic() - started)
+                missed = torch.cat(pointed)
+                share = float(missed.mean()) if len(missed) else 0.0
+                yield Progress(self.step, value, norm, rate, self.tokens, time.monotonic() - started, share)
             if self.folder:
                 self.save()
         finally:
             network.eval()
+
+    def _look(self, group: Sequence[Example], pointed: list[Tensor]) -> Look | None:
+        """What adds the pointing loss of a batch to `pointed`: of the last head of the first middle layer.
+
+        There two layers have gathered what tokens are about, and as many are left to say what it finds; its other heads copy
+        (`agents/starting.py`).
+        """
+        if not self.config.pointing:
+            return None
+        sources = cited(group)
+        middle = pointing_layer(self.model.network.shape.n_layer)
+
+        def look(layer: int, queries: Tensor, keys: Tensor) -> None:
+            if layer == middle:
+                pointed.append(pointing_nll(queries[:, -1], keys[:, -1], sources))
+
+        return look
 
     def save(self) -> None:
         """Writes the checkpoint: first everything beside the old one, then one rename.

@@ -49,6 +49,18 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Citation:
+    """A reply of an example, and which of the tokens in front of it hold what it reveals."""
+
+    start: int
+    """0-based place of the reply's first token"""
+    stop: int
+    """place behind its last, the eos"""
+    sources: tuple[tuple[int, int], ...]
+    """start and stop of every fact it reveals; the example's first token for a reply that is known to reveal none"""
+
+
+@dataclass(frozen=True)
 class Example:
     """One causal pass of training."""
 
@@ -58,6 +70,8 @@ class Example:
     """shape (T,): True where the token is a target, i.e. part of the speaker's own utterances or the eos that ends one"""
     is_steered: bool
     """whether any target line carries out a goal that the prompt names"""
+    citations: tuple[Citation, ...] = ()
+    """of the replies whose facts are labelled (`Turn.facts`), in order"""
 
     def __post_init__(self) -> None:
         """Checks that both have one entry a token."""
@@ -155,8 +169,8 @@ class _Writer:
         self.ids += ids
         self.learnt += [learnt] * len(ids)
 
-    def example(self, is_steered: bool) -> Example:
-        return Example(tuple(self.ids), tuple(self.learnt), is_steered)
+    def example(self, is_steered: bool, citations: Sequence[Citation] = ()) -> Example:
+        return Example(tuple(self.ids), tuple(self.learnt), is_steered, tuple(citations))
 
 
 def _windows(costs: Sequence[int], room: int) -> list[tuple[int, int]]:
@@ -180,18 +194,35 @@ def responder_examples(tokenizer: Tokenizer, dialogue: Dialogue, max_tokens: int
 
     The same in both layouts: the responder never sees a goal.
     """
-    head = header(tokenizer, P2, dialogue.persona.facts if dialogue.persona else ())
+    facts = dialogue.persona.facts if dialogue.persona else ()
+    head = header(tokenizer, P2, facts)
+    spans = _fact_spans(tokenizer, facts)
     pairs = [(_ended(tokenizer, t.line), _ended(tokenizer, t.reply) if t.reply is not None else []) for t in dialogue.turns]
     examples = []
     for start, stop in _windows([len(a) + len(b) for a, b in pairs], max_tokens - len(head)):
         writer = _Writer()
         writer.add(head, False)
-        for line, reply in pairs[start:stop]:
+        citations = []
+        for (line, reply), turn in zip(pairs[start:stop], dialogue.turns[start:stop], strict=True):
             writer.add(line, False)
+            if reply and turn.facts is not None:
+                place = len(writer.ids)
+                sources = tuple(spans[fact] for fact in turn.facts) or ((0, 1),)
+                citations.append(Citation(place, place + len(reply), sources))
             writer.add(reply, True)
         if any(writer.learnt):
-            examples.append(writer.example(False))
+            examples.append(writer.example(False, citations))
     return examples
+
+
+def _fact_spans(tokenizer: Tokenizer, facts: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each fact stands in a responder's header, its eos left out."""
+    spans, place = [], 1  # behind <|p2|>
+    for fact in facts:
+        length = len(tokenizer.encode(fact))
+        spans.append((place, place + length))
+        place += length + 1
+    return spans
 
 
 def line_examples(

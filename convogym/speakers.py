@@ -98,3 +98,21 @@ class PersonaMatcher(Protocol):
             For each pair an array of shape (number of its candidates,). Summed over the turns of a talk and put through a
             softmax, it gives the posterior over the candidates.
         """
+
+
+class ReplyScorer(Protocol):
+    """Says how likely replies are."""
+
+    def log_likelihoods(
+        self, personas: Sequence[Sequence[str]], histories: Sequence[Sequence[str]], replies: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        """The likelihood of each reply as the next thing speaker 2 says.
+
+        Args:
+            personas: the facts of speaker 2 for each reply; () = none known.
+            histories: what was said before each, speaker 1 first, odd in number; () = nothing, the reply stands alone.
+            replies: the replies.
+
+        Returns:
+            Shape (len(replies), 2): natural log-probability, end of utterance included, and number of tokens, at least 1.
+        """

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 from convogym import grammar
+from convogym.dialogue import Dialogue
 
 ENOUGH = 0.5  # share of a fact's content words; of four words, two
 
@@ -81,6 +83,21 @@ def worded_verdict(reply: str, question: str, persona: Sequence[str], asked: int
         return None
     others = [share for i, share in enumerate(shares) if i != asked and share is not None]
     return Verdict(wanted >= ENOUGH, any(share >= ENOUGH for share in others), None)
+
+
+def stated_by_words(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with `Turn.facts` filled in where it is unlabelled and a reply has words enough of any fact."""
+    if dialogue.persona is None:
+        return dialogue
+    facts = dialogue.persona.facts
+    turns = []
+    for turn in dialogue.turns:
+        if turn.facts is None and turn.reply is not None:
+            shares = [stated_share(turn.reply, turn.line, fact) for fact in facts]
+            found = tuple(i for i, share in enumerate(shares) if share is not None and share >= ENOUGH)
+            turn = replace(turn, facts=found or None)
+        turns.append(turn)
+    return replace(dialogue, turns=tuple(turns))
 
 
 def stated_share(reply: str, question: str, fact: str) -> float | None:

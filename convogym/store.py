@@ -185,6 +185,13 @@ class EpisodeStore:
             self._insert(episode)
         return episode.id
 
+    def add(self, episode: Episode) -> None:
+        """Writes a whole episode; `InputError` where the store has one of its id."""
+        with self.transaction():
+            if self._db.execute("SELECT 1 FROM episodes WHERE id = ?", (episode.id,)).fetchone() is not None:
+                raise InputError(f"episode {episode.id} is in {self.path} already; give another store.")
+            self._insert(episode)
+
     def append(self, episode_id: str, record: TurnRecord) -> None:
         """Writes the next turn of an episode; it is on disk when this returns.
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 from convogym.dialogue import Persona
 from convogym.envs.observations import make_observer
-from convogym.envs.rewards import Reader, Reward, build_reward, parse_reward
+from convogym.envs.rewards import Reader, Reward, Scorer, build_reward, parse_reward
 from convogym.envs.talks import Parts
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS, GoalSet
@@ -122,6 +122,13 @@ def resolve_reader(reader: Reader | None) -> Reader:
     return cast(Reader, load_reader())
 
 
+def load_scorer() -> Scorer:
+    """The language model that comes with the project, as the judge of replies, whoever speaks."""
+    from convogym.agents.reply_likelihood import load_scorer as load
+
+    return load()
+
+
 def make_parts(
     *,
     responder: str | Speaker,
@@ -132,6 +139,7 @@ def make_parts(
     observation: str,
     num_turns: int,
     num_distractors: int,
+    hard_distractors: bool,
     mask_repeats: bool,
     reader: Reader | None,
 ) -> Parts:
@@ -152,7 +160,9 @@ def make_parts(
             goals=goal_set,
             embed=answers.embed,
             reader=functools.cache(lambda: resolve_reader(reader)),
+            scorer=functools.cache(load_scorer),
             num_distractors=num_distractors,
+            hard_distractors=hard_distractors,
         )
     return Parts(
         goal_speaker=asks,

@@ -40,10 +40,14 @@ class Observer(Protocol):
 
 
 class EmbeddingObserver:
-    """`[state, turn / num_turns, goal_counts / num_turns]` as float32, length `feature_size + 1 + num_goals`."""
+    """`[state, turn / num_turns, goal_counts / num_turns]` as float32, length `feature_size + 1 + num_goals`.
+
+    With a `feature_size` of 0 it is "goals": what was asked how often, and nothing of what was answered.
+    """
 
     def __init__(self, feature_size: int, num_goals: int, num_turns: int) -> None:
         """Lays the vector out; features lie in +-`FEATURE_BOUND`, the rest in 0..1."""
+        self._feature_size = feature_size
         self._num_turns = num_turns
         high = np.concatenate([np.full(feature_size, FEATURE_BOUND), np.ones(1 + num_goals)]).astype(np.float32)
         low = np.concatenate([np.full(feature_size, -FEATURE_BOUND), np.zeros(1 + num_goals)]).astype(np.float32)
@@ -59,7 +63,9 @@ class EmbeddingObserver:
     ) -> Observation:
         """Concatenates the three parts; the words themselves are not looked at."""
         shares = np.concatenate([[turn], goal_counts]) / self._num_turns  # (1 + num_goals,)
-        return np.concatenate([np.clip(state, -FEATURE_BOUND, FEATURE_BOUND), np.clip(shares, 0.0, 1.0)]).astype(np.float32)
+        return np.concatenate(
+            [np.clip(state[: self._feature_size], -FEATURE_BOUND, FEATURE_BOUND), np.clip(shares, 0.0, 1.0)]
+        ).astype(np.float32)
 
 
 class Transcript(spaces.Text):
@@ -93,13 +99,15 @@ class TextObserver:
         return "\n".join(" ".join(text.splitlines()) for text in utterances)[-MAX_TEXT_CHARS:]
 
 
-OBSERVATIONS = ("embedding", "text")
+OBSERVATIONS = ("embedding", "goals", "text")
 
 
 def make_observer(name: str, feature_size: int, num_goals: int, num_turns: int) -> Observer:
     """The observer of a name in `OBSERVATIONS`; raises `UnknownNameError` for any other."""
     if name == "embedding":
         return EmbeddingObserver(feature_size, num_goals, num_turns)
+    if name == "goals":
+        return EmbeddingObserver(0, num_goals, num_turns)
     if name == "text":
         return TextObserver()
     raise UnknownNameError("observation", name, OBSERVATIONS)

@@ -13,7 +13,7 @@ from convogym.envs.make import Goals, Personas, make_parts
 from convogym.envs.observations import Observation
 from convogym.envs.rendering import TerminalView, render_image, render_text
 from convogym.envs.rewards import NUM_DISTRACTORS, Reader, Reward
-from convogym.envs.talks import Parts, Talk, Talks, read_options
+from convogym.envs.talks import Parts, Preview, Talk, Talks, read_options
 from convogym.errors import UnknownNameError
 from convogym.goals import GoalSet
 from convogym.speakers import Speaker
@@ -55,6 +55,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
     ## Observation Space
     `observation="embedding"`: a float32 `Box` of length `feature_size + 1 + n`: the mean of the responder's last hidden
     states over its replies so far, the turn divided by `num_turns`, and how often each goal was taken, divided by `num_turns`.
+    `observation="goals"`: the same without the hidden states, so of length `1 + n`; quicker to learn from.
     `observation="text"`: the transcript, one utterance a line, the goal speaker's first.
 
     ## Starting State
@@ -68,9 +69,13 @@ class PersonaChatEnv(gym.Env[Observation, int]):
 
     - `identification` (default): by how much this turn raised the log-probability of the true persona among it and
       `num_distractors` others, given the replies so far. Sums over an episode to at most `log(num_distractors + 1)`.
+    - `identification_lm`: the same, by a language model's likelihood of the replies under each persona.
     - `goal_following`: probability that the line carries out its goal.
+    - `coverage`: the share of the persona's facts that the reply states and none before it did.
     - `repetition`: how much of the reply the responder said before, 0..1.
     - `ranking`: the reward of the original convogym, minus a triplet loss of the mean reply features against persona facts.
+    - `language`, `coherence`, `mutual_persona`: those of P2 Bot; `p2bot` stands for its weighted sum.
+    - `manual`: a number that somebody types after every turn; `learned:FOLDER`: fitted by `convogym fit-reward`.
 
     ## Episode End
     `terminated` after `num_turns` turns; never `truncated`.
@@ -108,6 +113,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         observation: str = "embedding",
         num_turns: int = 8,
         num_distractors: int = NUM_DISTRACTORS,
+        hard_distractors: bool = False,
         mask_repeats: bool = False,
         render_mode: str | None = None,
         reader: Reader | None = None,
@@ -120,9 +126,10 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             personas: "train", "held-out", a file's path, or the personas.
             goals: "published", "taught" (and those that the goal speaker was taught), a list of goal texts, or a goal set.
             reward: a weighted sum of reward names, or a reward.
-            observation: "embedding" or "text".
+            observation: "embedding", "goals" or "text".
             num_turns: turns until the episode terminates.
             num_distractors: how many other personas `identification` tells the true one from.
+            hard_distractors: whether those are the ones most like it in words, not any.
             mask_repeats: whether goals already taken are masked, as long as others are left.
             render_mode: "human" writes each turn to the terminal, "ansi" renders the transcript as text, "rgb_array" as image.
             reader: judge and matcher for the reward; None = those that come with the project.
@@ -140,6 +147,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             observation=observation,
             num_turns=num_turns,
             num_distractors=num_distractors,
+            hard_distractors=hard_distractors,
             mask_repeats=mask_repeats,
             reader=reader,
         )
@@ -197,6 +205,15 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         [outcome] = self._talks.advance([0], [self._talks.check_action(action)])
         self._show()
         return outcome.observation, outcome.reward, outcome.terminated, False, outcome.info
+
+    def step_all_actions(self) -> list[Preview]:
+        """What each goal would bring now, in the goals' order, with the draws that `step` would have; changes nothing.
+
+        Raises:
+            gymnasium.error.ResetNeeded: the dialogue is over, or was never begun.
+        """
+        [found] = self._talks.preview([0])
+        return found
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which goals may be chosen next, shape (n,)."""

@@ -2,7 +2,8 @@
 
 A term scores the same turn of many talks in one call, because the models behind it (judge, matcher, embedder) work best on
 batches. What it must remember of one talk it hands out at `begin` and gets back at `score`, so one term object serves any
-number of talks. The formulas stand alone as functions: `log_posterior`, `repetition`, `triplet_loss`.
+number of talks. The formulas stand alone as functions: `log_posterior`, `repetition`, `triplet_loss`. Terms that a language
+model reads are in `language_rewards`, those about facts in `persona_rewards`, those from people in `human_rewards`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from convogym.dialogue import Persona
+from convogym.envs.human_rewards import Learned, Manual, PreferenceHead, TurnReader
+from convogym.envs.language_rewards import Coherence, Language
+from convogym.envs.persona_rewards import Coverage, MutualPersona
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import PUBLISHED_GOALS, GoalSet
-from convogym.speakers import GoalJudge, PersonaMatcher
+from convogym.speakers import GoalJudge, PersonaMatcher, ReplyScorer
+from convogym.stating import content_words
 
 Facts = tuple[str, ...]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -29,6 +36,7 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 NUM_DISTRACTORS = 20  # as many as the random facts of the original's ranking loss
 NUM_NEGATIVES = 20  # RankingLoss(k=20) of af1tang/convogym, rewards.py
 MARGIN = 1.0  # RankingLoss(margin=1.0), same file
+HARD_POOL = 3  # hard distractors are drawn from this many times as many personas, those most like the true one
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Scene:
     """the responder's replies before this one, oldest first"""
     state: npt.NDArray[np.float32] = field(repr=False)
     """shape (feature_size,): mean features of the replies so far, this one included"""
+    history: tuple[str, ...] = ()
+    """all that was said before the line, the goal speaker first; even in number"""
 
 
 class Term(Protocol):
@@ -140,13 +150,26 @@ class Identification:
 
     `Phi_t = log softmax(e_1 + ... + e_t)[true]`, where `e_i` is the matcher's log-likelihood of reply i under each candidate,
     so `Phi_0 = -log(K + 1)`. The term of turn t is `Phi_t - Phi_(t-1)`; over a talk it sums to `Phi_T + log(K + 1)`, which is
-    at most `log(K + 1)` and 0 for replies that say nothing. Distractors are drawn when the talk starts.
+    at most `log(K + 1)` and 0 for replies that say nothing. Distractors are drawn when the talk starts: any of the pool, or,
+    where they are to be hard, from the `HARD_POOL` K personas that share the largest part of their content words with it.
     """
 
-    name = "identification"
-
-    def __init__(self, matcher: PersonaMatcher, personas: Sequence[Persona], num_distractors: int = NUM_DISTRACTORS) -> None:
+    def __init__(
+        self,
+        matcher: PersonaMatcher,
+        personas: Sequence[Persona],
+        num_distractors: int = NUM_DISTRACTORS,
+        hard: bool = False,
+        name: str = "identification",
+    ) -> None:
         """Takes the pool the distractors come from; personas with the same facts in any order count once.
+
+        Args:
+            matcher: gives each reply's log-likelihood under each candidate.
+            personas: the pool.
+            num_distractors: K, at least 1.
+            hard: draw those that are hard to tell from the true persona.
+            name: of the term; another matcher's needs another.
 
         Raises:
             InputError: the pool has no `num_distractors` personas beside the true one.
@@ -156,6 +179,8 @@ class Identification:
         self._matcher = matcher
         self._pool = list({frozenset(persona.facts): persona.facts for persona in personas}.values())
         self._num_distractors = num_distractors
+        self._is_hard = hard
+        self.name = name
         if len(self._pool) <= num_distractors:
             raise InputError(
                 f"`num_distractors` must be below the number of different personas, {len(self._pool)}, got {num_distractors}; "
@@ -164,8 +189,9 @@ class Identification:
 
     def begin(self, persona: Facts, rng: np.random.Generator) -> _Lineup:
         """Draws the distractors, none of them with the true persona's facts."""
-        drawn = rng.choice(len(self._pool), self._num_distractors + 1, replace=False)
-        others = [self._pool[i] for i in drawn if set(self._pool[i]) != set(persona)][: self._num_distractors]
+        pool = self._most_alike(persona) if self._is_hard else self._pool
+        drawn = rng.choice(len(pool), self._num_distractors + 1, replace=False)
+        others = [pool[i] for i in drawn if set(pool[i]) != set(persona)][: self._num_distractors]
         size = len(others) + 1
         return _Lineup((persona, *others), np.zeros(size), -math.log(size))
 
@@ -180,6 +206,17 @@ class Identification:
             gains.append(potential - lineup.potential)
             lineup.potential = potential
         return gains
+
+    @cached_property
+    def _words(self) -> list[frozenset[str]]:
+        return [content_words(" ".join(facts)) for facts in self._pool]
+
+    def _most_alike(self, persona: Facts) -> list[Facts]:
+        """The personas of the pool that share most words with this one, itself perhaps among them, by Jaccard's index."""
+        own = content_words(" ".join(persona))
+        shares = np.array([len(own & words) / max(len(own | words), 1) for words in self._words])
+        most = np.argsort(-shares, kind="stable")[: HARD_POOL * self._num_distractors + 1]
+        return [self._pool[i] for i in most]
 
 
 class GoalFollowing:
@@ -318,22 +355,42 @@ class Reward:
         return float(sum(weight * values[term.name] for weight, term in self.terms))
 
 
-REWARDS = ("identification", "goal_following", "repetition", "ranking")
+# P2 Bot's weights (`worlds/selfplay.py`: 0.1 coherence + 0.5 persona + 0.5 language - 0.1 penalty). What the terms measure is
+# told at each; P2 Bot's penalty for repetition is a cosine of sentence vectors, here it is a share of word pairs.
+SUMS: Mapping[str, Mapping[str, float]] = {
+    "p2bot": {"coherence": 0.1, "mutual_persona": 0.5, "language": 0.5, "repetition": -0.1},
+}
+REWARDS = (
+    "identification",
+    "identification_lm",
+    "goal_following",
+    "coverage",
+    "repetition",
+    "ranking",
+    "mutual_persona",
+    "coherence",
+    "language",
+    "manual",
+)
+LEARNED = "learned:"  # before the folder that `convogym fit-reward` wrote
 
 _SUMMAND = re.compile(
-    r"\s*(?P<sign>[+-])?\s*(?:(?P<weight>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*(?=[+-]|$)"
+    r"\s*(?P<sign>[+-])?\s*(?:(?P<weight>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?"
+    r"(?P<name>learned:[^\s*+]+|[A-Za-z_]\w*)\s*(?=[+-]|$)"
 )
 
 
 def parse_reward(text: str) -> list[tuple[float, str]]:
     """Reads a weighted sum like `"0.6*identification + 0.3*goal_following - 0.1*repetition"`; a bare name has weight 1.
 
+    `p2bot` stands for the sum of P2 Bot, `learned:FOLDER` for a fitted reward; a minus after the folder needs a blank before.
+
     Returns:
         (weight, term name) pairs in the order of the text.
 
     Raises:
-        InputError: the text is not such a sum, a name comes twice, or a weight is not finite.
-        UnknownNameError: a name is not in `REWARDS`.
+        InputError: the text is not such a sum, a term comes twice, or a weight is not finite.
+        UnknownNameError: a name is neither in `REWARDS` nor in `SUMS`.
     """
     if not isinstance(text, str):
         raise InputError(f"`reward` must be a text or a `Reward`, got {type(text).__name__}.")
@@ -347,19 +404,25 @@ def parse_reward(text: str) -> list[tuple[float, str]]:
                 f"`reward` must be a sum like '0.6*identification-0.1*repetition', cannot read {rest!r} in {text[:120]!r}."
             )
         name, weight = match["name"], float(match["weight"] or 1.0)
-        if name not in REWARDS:
-            raise UnknownNameError("reward", name, REWARDS)
+        if name not in (*REWARDS, *SUMS) and not name.startswith(LEARNED):
+            raise UnknownNameError("reward", name, (*REWARDS, *SUMS, f"{LEARNED}FOLDER"))
         if not math.isfinite(weight):
             raise InputError(f"a weight in `reward` must be finite, got {match['weight']} for {name!r}.")
-        if name in (known for _, known in summands):
-            raise InputError(f"`reward` must name each term once, got {name!r} twice in {text[:120]!r}.")
-        summands.append((-weight if match["sign"] == "-" else weight, name))
+        weight = -weight if match["sign"] == "-" else weight
+        for part, share in SUMS.get(name, {name: 1.0}).items():
+            if part.partition(":")[0] in (known.partition(":")[0] for _, known in summands):
+                raise InputError(f"`reward` must name each term once, got {part!r} twice in {text[:120]!r}.")
+            summands.append((weight * share, part))
         position = match.end()
     return summands
 
 
 class Reader(GoalJudge, PersonaMatcher, Protocol):
     """Reads lines and replies: goal judge and persona matcher in one."""
+
+
+class Scorer(ReplyScorer, PersonaMatcher, Protocol):
+    """A language model that judges replies: how likely they are, and under whose persona."""
 
 
 def build_reward(
@@ -369,7 +432,9 @@ def build_reward(
     goals: GoalSet,
     embed: Embed,
     reader: Callable[[], Reader],
+    scorer: Callable[[], Scorer],
     num_distractors: int = NUM_DISTRACTORS,
+    hard_distractors: bool = False,
 ) -> Reward:
     """Builds the weighted sum that a text names.
 
@@ -379,16 +444,42 @@ def build_reward(
         goals: the goals that lines will be asked to carry out.
         embed: embeds facts into the space of the replies' features, for `ranking`.
         reader: makes the judge and matcher; called only if a term needs it.
+        scorer: makes the language model that judges replies; called only if a term needs it.
         num_distractors: K of `identification`.
+        hard_distractors: whether they are to be hard to tell from the true persona.
+
+    Raises:
+        InputError: a term cannot be built, e.g. for want of personas; `CheckpointError` for a fitted one that is not there.
     """
-    built: list[tuple[float, Term]] = []
-    for weight, name in parse_reward(text):
-        if name == "identification":
-            built.append((weight, Identification(reader(), personas, num_distractors)))
-        elif name == "goal_following":
-            built.append((weight, GoalFollowing(reader(), goals)))
-        elif name == "ranking":
-            built.append((weight, Ranking(embed, personas)))
-        else:
-            built.append((weight, Repetition()))
-    return Reward(*built)
+
+    def made(name: str) -> Term:
+        match name:
+            case "identification":
+                return Identification(reader(), personas, num_distractors, hard_distractors)
+            case "identification_lm":
+                return Identification(scorer(), personas, num_distractors, hard_distractors, name)
+            case "goal_following":
+                return GoalFollowing(reader(), goals)
+            case "coverage":
+                return Coverage()
+            case "repetition":
+                return Repetition()
+            case "ranking":
+                return Ranking(embed, personas)
+            case "mutual_persona":
+                return MutualPersona(reader())
+            case "coherence":
+                return Coherence(scorer())
+            case "language":
+                return Language(scorer())
+            case "manual":
+                return Manual()
+        return Learned(PreferenceHead.load(Path(name.removeprefix(LEARNED))), _turn_reader(reader()))
+
+    return Reward(*((weight, made(name)) for weight, name in parse_reward(text)))
+
+
+def _turn_reader(reader: Any) -> TurnReader:
+    if not hasattr(reader, "features"):
+        raise InputError(f"`learned` needs a reader with `features`, as persona-reader has, got {type(reader).__name__}.")
+    return reader  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from convogym.speakers import Request, Speaker, Utterance
 
 RESET_OPTIONS = ("persona", "history", "episode_seed")
 RESET_INFO = ("persona", "history", "episode_seed", "action_mask")
+PREVIEW_ROWS = 64  # turns previewed in one batch, where there are not more talks; each needs a cache of its own
 MAX_EPISODE_SEED = 2**63 - 1  # fits int64, which is what a vector env and SQLite store
 
 # First numbers of the keys of an episode's generators; never 0, which a numpy SeedSequence does not tell from nothing.
@@ -125,6 +127,18 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     info: dict[str, Any]
+
+
+class Preview(NamedTuple):
+    """What a turn would come to if it were taken now."""
+
+    line: str
+    reply: str
+    reward: float
+    reward_terms: dict[str, float]
+    """each term without its weight"""
+    state: npt.NDArray[np.float32]
+    """shape (feature_size,): mean features of the replies, this one included"""
 
 
 class Opening(NamedTuple):
@@ -233,13 +247,67 @@ class Talks:
         talks = [self.talks[slot] for slot in slots]
         if any(talk.is_over for talk in talks):
             raise ResetNeeded("a talk that is over or has not begun cannot take a turn: call `reset` first.")
-        lines = self.parts.goal_speaker.speak(
-            [self.line_request(slot, action) for slot, action in zip(slots, actions, strict=True)]
+        goals = [self.parts.goals.text(action) for action in actions]
+        taken = self._taken(talks, goals, [0] * len(talks), [talk.memories for talk in talks])
+        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+
+    def preview(self, slots: Sequence[int]) -> list[list[Preview]]:
+        """What each goal would bring in some talks, with the very draws that a turn taken now would have. No talk changes.
+
+        Args:
+            slots: which talks, all different.
+
+        Returns:
+            For each talk one preview a goal, in the goals' order.
+
+        Raises:
+            ResetNeeded: one of the talks is over or was never begun.
+        """
+        if not slots:
+            return []
+        talks = [self.talks[slot] for slot in slots]
+        if any(talk.is_over for talk in talks):
+            raise ResetNeeded("a talk that is over or has not begun has no next turn to preview: call `reset` first.")
+        goals = self.parts.goals.goals
+        found: list[list[Preview]] = [[] for _ in talks]
+        together = max(1, PREVIEW_ROWS // len(talks))  # goals in one batch
+        for first in range(0, len(goals), together):
+            asked = [
+                (place, goal, block)
+                for block, goal in enumerate(goals[first : first + together])
+                for place in range(len(talks))
+            ]
+            taken = self._taken(
+                [talks[place] for place, _, _ in asked],
+                [goal for _, goal, _ in asked],
+                [block for _, _, block in asked],
+                [deepcopy(talks[place].memories) for place, _, _ in asked],
+            )
+            for (place, _, _), (scene, line, reply, values) in zip(asked, taken, strict=True):
+                found[place].append(Preview(line.text, reply.text, self.parts.reward.total(values), values, scene.state))
+        return found
+
+    def _taken(
+        self, talks: Sequence[Talk], goals: Sequence[str], blocks: Sequence[int], memories: Sequence[list[Any]]
+    ) -> list[tuple[Scene, Utterance, Utterance, dict[str, float]]]:
+        """Lets the speakers take a turn in each talk and scores it; changes the memories alone.
+
+        Args:
+            talks: may come more than once, in different blocks.
+            goals: of each turn.
+            blocks: which of a talk's slots among the speakers, 0..; a speaker keeps what it computed for a slot.
+            memories: the reward terms', to be changed.
+
+        Returns:
+            Of each turn what it was, line, reply and the values of the reward terms.
+        """
+        parts = self.parts
+        rows = list(zip(talks, goals, blocks, strict=True))
+        lines = parts.goal_speaker.speak([self._line_request(talk, goal, block) for talk, goal, block in rows])
+        replies = parts.responder.speak(
+            [self._reply_request(talk, line.text, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
         )
-        replies = self.parts.responder.speak(
-            [self.reply_request(slot, line.text) for slot, line in zip(slots, lines, strict=True)]
-        )
-        return self.take(slots, actions, lines, replies)
+        return self._scored(talks, goals, lines, replies, memories)
 
     def line_request(self, slot: int, action: int, attempt: int = 0) -> Request:
         """What the goal speaker is asked for next in a talk.
@@ -249,16 +317,11 @@ class Talks:
             action: the checked goal code.
             attempt: how many other lines were asked for at this turn before; attempts differ in their noise alone.
         """
-        talk, length = self.talks[slot], self.parts.goal_speaker.max_tokens
-        goals = (*talk.line_goals, self.parts.goals.text(action))
-        return Request(2 * slot, (), talk.utterances, goals, self._noise(talk, _LINE, length, attempt))
+        return self._line_request(self.talks[slot], self.parts.goals.text(action), 0, attempt)
 
     def reply_request(self, slot: int, line: str, attempt: int = 0) -> Request:
         """What the responder is asked for after a line; `attempt` as above."""
-        talk, length = self.talks[slot], self.parts.responder.max_tokens
-        return Request(
-            2 * talk.slot + 1, talk.persona, (*talk.utterances, line), (), self._noise(talk, _REPLY, length, attempt)
-        )
+        return self._reply_request(self.talks[slot], line, 0, attempt)
 
     def take(
         self, slots: Sequence[int], actions: Sequence[int], lines: Sequence[Utterance], replies: Sequence[Utterance]
@@ -271,24 +334,48 @@ class Talks:
             lines: what the goal speaker said in each.
             replies: what the responder answered.
         """
-        parts = self.parts
         talks = [self.talks[slot] for slot in slots]
-        goals = [parts.goals.text(action) for action in actions]
-        states = [
-            np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32)
-            for talk, reply in zip(talks, replies, strict=True)
-        ]
+        goals = [self.parts.goals.text(action) for action in actions]
+        taken = self._scored(talks, goals, lines, replies, [talk.memories for talk in talks])
+        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+
+    def _scored(
+        self,
+        talks: Sequence[Talk],
+        goals: Sequence[str],
+        lines: Sequence[Utterance],
+        replies: Sequence[Utterance],
+        memories: Sequence[list[Any]],
+    ) -> list[tuple[Scene, Utterance, Utterance, dict[str, float]]]:
+        """Scores what was said in each talk; changes the memories alone. Gives scene, line, reply and the terms' values."""
         scenes = [
-            Scene(talk.persona, (talk.utterances or ("",))[-1], goal, line.text, reply.text, talk.utterances[1::2], state)
-            for talk, goal, line, reply, state in zip(talks, goals, lines, replies, states, strict=True)
+            Scene(
+                talk.persona,
+                (talk.utterances or ("",))[-1],
+                goal,
+                line.text,
+                reply.text,
+                talk.utterances[1::2],
+                np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32),
+                talk.utterances,
+            )
+            for talk, goal, line, reply in zip(talks, goals, lines, replies, strict=True)
         ]
-        values = parts.reward.score(scenes, [talk.memories for talk in talks])
-        return [self._commit(*each) for each in zip(talks, actions, scenes, lines, replies, values, strict=True)]
+        values = self.parts.reward.score(scenes, memories)
+        return list(zip(scenes, lines, replies, values, strict=True))
 
     def _noise(self, talk: Talk, purpose: int, length: int, attempt: int) -> npt.NDArray[np.float64]:
         """All the noise of one utterance, so that what is drawn never depends on how long utterances are."""
         again = (attempt,) if attempt else ()
         return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1, *again]).random(length)
+
+    def _line_request(self, talk: Talk, goal: str, block: int, attempt: int = 0) -> Request:
+        noise = self._noise(talk, _LINE, self.parts.goal_speaker.max_tokens, attempt)
+        return Request(2 * (talk.slot + block * len(self.talks)), (), talk.utterances, (*talk.line_goals, goal), noise)
+
+    def _reply_request(self, talk: Talk, line: str, block: int, attempt: int = 0) -> Request:
+        noise = self._noise(talk, _REPLY, self.parts.responder.max_tokens, attempt)
+        return Request(2 * (talk.slot + block * len(self.talks)) + 1, talk.persona, (*talk.utterances, line), (), noise)
 
     def _commit(
         self, talk: Talk, action: int, scene: Scene, line: Utterance, reply: Utterance, values: dict[str, float]

@@ -23,7 +23,7 @@ from convogym.envs.observations import Observation
 from convogym.envs.persona_chat import RENDER_MODES, check_render_mode
 from convogym.envs.rendering import TerminalView, render_image, render_text
 from convogym.envs.rewards import NUM_DISTRACTORS, Reader, Reward
-from convogym.envs.talks import Opening, Talk, Talks, read_options
+from convogym.envs.talks import Opening, Preview, Talk, Talks, read_options
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import GoalSet
 from convogym.speakers import Speaker
@@ -68,6 +68,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
         observation: str = "embedding",
         num_turns: int = 8,
         num_distractors: int = NUM_DISTRACTORS,
+        hard_distractors: bool = False,
         mask_repeats: bool = False,
         render_mode: str | None = None,
         reader: Reader | None = None,
@@ -86,6 +87,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             observation: see there.
             num_turns: see there.
             num_distractors: see there.
+            hard_distractors: see there.
             mask_repeats: see there.
             render_mode: see there; each dialogue is rendered by itself.
             reader: see there.
@@ -112,6 +114,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             observation=observation,
             num_turns=num_turns,
             num_distractors=num_distractors,
+            hard_distractors=hard_distractors,
             mask_repeats=mask_repeats,
             reader=reader,
         )
@@ -222,6 +225,20 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
                 info = self._begin(i, Opening(None, (), None))
             infos = self._add_info(infos, info, i)
         return self._batch(), rewards, terminations, truncations, infos
+
+    def step_all_actions(self, places: Sequence[int] | None = None) -> list[list[Preview]]:
+        """What each goal would bring now, with the draws that `step` would have; changes nothing.
+
+        Args:
+            places: which dialogues; None = all.
+
+        Returns:
+            For each of these dialogues a preview of every goal, in the goals' order.
+
+        Raises:
+            gymnasium.error.ResetNeeded: one of the dialogues is over, or was never begun.
+        """
+        return self._talks.preview(range(self.num_envs) if places is None else places)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which goals may be chosen next, shape (num_envs, n)."""

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from convogym.agents.model import LanguageModel
 from convogym.agents.reader import load_reader
+from convogym.agents.reply_likelihood import load_scorer
 from convogym.agents.sampling import Sampling
 from convogym.agents.speaking import ModelSpeaker
 from convogym.dialogue import Persona
@@ -229,6 +230,7 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
         goals=DEFAULT_GOALS,
         embed=pair.replies.embed,
         reader=functools.cache(load_reader),  # once for all environments, and only if a term needs it
+        scorer=functools.cache(load_scorer),
     )
     envs = {size: pair.env(size, plan.turns, personas, terms) for size in plan.sizes}
 

@@ -5,10 +5,8 @@ Options are checked before anything long starts. Heavy libraries are imported in
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,15 +14,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.experiments import people_commands
+from convogym.experiments import people_commands, steering_cli
 from convogym.experiments.console import Console, Program, check_out, stoppable
-from convogym.experiments.options import Json, Model, Seed
+from convogym.experiments.options import (
+    Candidates,
+    Decoding,
+    Json,
+    Model,
+    NumEnvs,
+    NumTurns,
+    Personas,
+    Reward,
+    Seed,
+    Tensorboard,
+    check_algorithm,
+    check_file,
+    check_fits,
+    load_model,
+    make_policy,
+    open_store,
+)
 from convogym.text import printable
 
 if TYPE_CHECKING:
-    from convogym.agents.model import LanguageModel
-    from convogym.policies.base import Policy
-    from convogym.store import EpisodeStore
+    pass
 
 app = typer.Typer(
     cls=Program,
@@ -38,18 +51,9 @@ evaluate = typer.Typer(
     no_args_is_help=True, help="Measure a policy, a model, its persona, how well goals are followed, or their judge."
 )
 app.add_typer(evaluate, name="evaluate")
-
-Reward = Annotated[
-    str, typer.Option(help="Sum of identification, goal_following, repetition, ranking: 'identification-0.1*repetition'.")
-]
-NumEnvs = Annotated[int, typer.Option(min=1, help="Dialogues spoken side by side, in one batch.")]
-NumTurns = Annotated[int, typer.Option("--num-turns", min=1, help="Turns of an episode.")]
-Decoding = Annotated[
-    str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
-]
-Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
-Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
-TRAIN_PERSONAS = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
+app.add_typer(steering_cli.app)
+evaluate.add_typer(steering_cli.evaluate)
+people_commands.register(app, evaluate)
 
 
 def main() -> None:
@@ -130,15 +134,15 @@ def chat(
 
     sampling = Sampling(top_k, top_p, temperature, max_tokens)
     if policy is not None:
-        _policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
-    loaded = _load(model)
+        make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
+    loaded = load_model(model)
     say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
         drawn = load_personas("train")
         persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
         responder = loaded.responder(sampling)
-        with _opened(store) as opened:
+        with open_store(store) as opened:
             console.say("persona: " + " ".join(map(printable, persona.facts)))
             told = chatting.talk(responder, persona, read, say, turns=turns, seed=seed, store=opened)
     else:
@@ -155,11 +159,9 @@ def chat(
         )
         helper = None
         if policy is not None:
-            from convogym.policies.loading import make_policy
-
             goals, size = env.unwrapped.goals, env.observation_space.shape[0]
-            helper = make_policy(policy, len(goals), seed, goals=goals, observation_size=size)
-        with _opened(store) as opened:
+            helper = make_policy(policy, seed, trust=False, goals=goals, observation_size=size)
+        with open_store(store) as opened:
             told = chatting.steer(env, persona, read, say, seed=seed, store=opened, approve=approve, policy=helper)
     kept = "" if store is None or told.episode is None else f" They are in {store}."
     console.note(f"{len(told.turns)} turn{'s' * (len(told.turns) != 1)}{', then you left' * told.left}.{kept}")
@@ -178,7 +180,7 @@ def collect(
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
-    personas: TRAIN_PERSONAS = "train",
+    personas: Personas = "train",
     reward: Reward = "identification",
     resume: Annotated[bool, typer.Option("--resume", help="Complete a run that was stopped or killed.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
@@ -190,11 +192,11 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = _policy(policy, seed, trust)
-    loaded = _load(model)
+    chosen = make_policy(policy, seed, trust)
+    loaded = load_model(model)
     env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
-    _check_fits(chosen, env)
-    with _opened(store) as opened:
+    check_fits(chosen, env)
+    with open_store(store) as opened:
         assert opened is not None
         with console.bar(episodes, "recording", "episode") as bar:
             done = collecting.collect(env, chosen, opened, episodes, seed=seed, resume=resume, tick=bar.update)
@@ -205,12 +207,21 @@ def collect(
 def train_policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
-    algo: Annotated[str, typer.Option(help="ppo, dqn, maskable-ppo or a2c.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn.")] = "ppo",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
-    personas: TRAIN_PERSONAS = "train",
+    personas: Personas = "train",
     reward: Reward = "identification",
+    observation: Annotated[
+        str, typer.Option(help="What the policy sees: goals (those used, and the turn) or embedding (the replies too).")
+    ] = "goals",
+    gamma: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Weight of later rewards; by default the algorithm's own.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Policy folder to go on from, e.g. of clone-policy; same --algo and --observation.")
+    ] = None,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
     json: Json = False,
@@ -221,8 +232,10 @@ def train_policy(
 
     console = Console(json)
     check_env_options(personas, reward, num_envs, num_turns)
-    _check_algorithm(algo)
-    loaded = _load(model)
+    check_algorithm(algo)
+    if observation not in ("goals", "embedding"):
+        raise UnknownNameError("observation", observation, ("goals", "embedding"))
+    loaded = load_model(model)
     for folder in filter(None, (out, tensorboard)):
         check_out(folder)
     with console.bar(steps, "learning", "turn") as bar:
@@ -235,6 +248,9 @@ def train_policy(
             personas=personas,
             num_envs=num_envs,
             num_turns=num_turns,
+            observation=observation,
+            hyperparameters=None if gamma is None else {"gamma": gamma},
+            start=start,
             seed=seed,
             tensorboard=tensorboard,
             tick=bar.update,
@@ -339,7 +355,7 @@ def evaluate_policy(
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
-    personas: TRAIN_PERSONAS = "held-out",
+    personas: Personas = "held-out",
     reward: Reward = "identification",
     sample: Annotated[bool, typer.Option("--sample", help="Draw a policy's goals instead of taking the best.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
@@ -354,11 +370,12 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = [_policy(each, seed, trust) for each in policy]
-    loaded = _load(model)
+    chosen = [make_policy(each, seed, trust) for each in policy]
+    loaded = load_model(model)
     env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
     for each in chosen:
-        _check_fits(each, env)
+        check_fits(each, env)
+    reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(
             chosen,
@@ -366,8 +383,9 @@ def evaluate_policy(
             episodes,
             seed=seed,
             deterministic=not sample,
-            matcher=load_reader(),
+            matcher=reader,
             pool=load_personas(personas),
+            judge=reader,
             tick=bar.update,
         )
     if len(chosen) == 1:
@@ -394,7 +412,7 @@ def evaluate_seeds(
 
     console = Console(json)
     sizes = parse_sizes(batches, "batches")
-    loaded = _load(model)
+    loaded = load_model(model)
     with console.bar(dialogues * len(sizes), "talking", "episode") as bar:
         found = evaluating.evaluate_seeds(loaded, dialogues, batches=sizes, turns=num_turns, seed=seed, tick=bar.update)
     console.result(found, "compared")
@@ -417,7 +435,7 @@ def evaluate_model(
 ) -> None:
     """Perplexity, F1 and variety of generated replies, and Hits@1 of a responder."""
     console = Console(json)
-    _check_file(data)
+    check_file(data)
     from convogym.experiments import evaluate_model as evaluating
 
     found = evaluating.evaluate_model(model, data, format, seed, limit, hits, console.progress, protocol, decoding, candidates)
@@ -441,7 +459,7 @@ def evaluate_persona(
     """How often a model states the facts of its persona, or others, and how well its talks show whose they are."""
     console = Console(json)
     if data is not None:
-        _check_file(data)
+        check_file(data)
     from convogym.experiments import evaluate_persona as evaluating
 
     found = evaluating.evaluate_persona(model, data, dialogues, seed, decoding, candidates, console.progress)
@@ -464,7 +482,7 @@ def evaluate_goals(
     """How often the lines a model says carry out their goal: per goal, on average, at worst."""
     console = Console(json)
     if data is not None:
-        _check_file(data)
+        check_file(data)
     if out is not None:
         check_out(out)
     from convogym.experiments import evaluate_goals as evaluating
@@ -484,7 +502,7 @@ def evaluate_goal_judge(
 ) -> None:
     """Precision, recall and F1 of the judge that says which goals a line carries out, on lines you labelled."""
     console = Console(json)
-    _check_file(data)
+    check_file(data)
     from convogym.experiments import evaluate_goals as evaluating
 
     console.result({**evaluating.evaluate_goal_judge(data), "seed": seed}, "goal judge")
@@ -515,7 +533,7 @@ def benchmark(
     given: dict[str, Any] = {"sizes": sizes, "turns": turns, "repeats": repeats}
     wanted = {name: value for name, value in given.items() if value is not None}
     plan = replace(benchmarking.QUICK if quick else benchmarking.Plan(), **wanted)
-    loaded = _load(model)
+    loaded = load_model(model)
     if out is not None:
         check_out(out)
     with console.bar(plan.all_turns, "measuring", "turn") as bar:
@@ -528,63 +546,6 @@ def benchmark(
         for system in found["measured"].values():
             del system["repetitions"]
     console.result(found, "benchmark")
-
-
-people_commands.register(app, evaluate)
-
-
-# --- what several commands need ---------------------------------------------------------------------------------------------
-
-
-def _load(model: str) -> LanguageModel:
-    from convogym.agents.loading import load
-
-    return load(model)
-
-
-def _policy(name: str, seed: int, trust: bool) -> Policy:
-    """The policy for the eleven published goals; a person has `convogym chat --mode steer`."""
-    from convogym.goals import DEFAULT_GOALS
-    from convogym.policies.loading import make_policy
-
-    if name == "human":
-        raise InputError("--policy must pick goals by itself; to pick them yourself use `convogym chat --mode steer`.")
-    return make_policy(name, len(DEFAULT_GOALS), seed, trust, goals=DEFAULT_GOALS)
-
-
-def _check_fits(policy: Policy, env: Any) -> None:
-    """Refuses a learned policy that saw another observation in training."""
-    if hasattr(policy, "check_fits"):
-        policy.check_fits(
-            observation_size=env.single_observation_space.shape[0],
-            num_actions=int(env.single_action_space.n),
-            goals=env.unwrapped.goals.goals,
-        )
-
-
-def _check_algorithm(name: str) -> None:
-    from convogym.policies.algorithms import ALGORITHMS
-
-    if name not in ALGORITHMS:
-        raise UnknownNameError("algorithm", name, ALGORITHMS)
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"--data must be a file, found {'a folder' if path.is_dir() else 'nothing'} at {path}.")
-
-
-@contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[EpisodeStore | None]:
-    """The store at a path, its folder made if need be; None without a path."""
-    if path is None:
-        yield None
-        return
-    from convogym.store import EpisodeStore
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with EpisodeStore(path) as store:
-        yield store
 
 
 if __name__ == "__main__":

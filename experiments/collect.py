@@ -23,6 +23,7 @@ from convogym.experiments.rollout import EpisodeResult, run_episodes
 from convogym.metrics import bootstrap_interval
 from convogym.policies.base import Policy
 from convogym.registration import ENV_ID
+from convogym.speakers import Speaker
 from convogym.store import EpisodeStore
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def make_env(
     reward: str = "identification",
     num_turns: int = 8,
     sampling: Sampling | None = None,
+    observation: str = "embedding",
+    responder: Speaker | None = None,
+    goal_speaker: Speaker | None = None,
     autoreset_mode: str = "NextStep",
 ) -> PersonaChatVectorEnv:
     """The vector environment in which a loaded model says lines and replies.
@@ -53,17 +57,21 @@ def make_env(
         reward: a weighted sum of terms.
         num_turns: turns of an episode.
         sampling: how both speakers draw; None = as they do by default.
+        observation: what policies see, by name.
+        responder: who replies instead of the model.
+        goal_speaker: who says the lines instead of it.
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
     """
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
         vectorization_mode="vector_entry_point",
-        responder=model.responder(sampling),
-        goal_speaker=model.goal_speaker(sampling),
+        responder=responder or model.responder(sampling),
+        goal_speaker=goal_speaker or model.goal_speaker(sampling),
         personas=personas,
         reward=reward,
         num_turns=num_turns,
+        observation=observation,
         autoreset_mode=autoreset_mode,
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form

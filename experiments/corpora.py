@@ -17,6 +17,7 @@ from convogym.dialogue import Dialogue, Persona
 from convogym.errors import InputError
 from convogym.layouts import Example, Tokenizer, line_examples, plain_examples, responder_examples
 from convogym.readers import read_dialogues
+from convogym.stating import stated_by_words
 from convogym.text import normalise
 
 LEFT_OUT = ("convai2_dev",)  # evaluation only
@@ -177,11 +178,11 @@ def epoch_maker(
             for dialogue in _draw(dialogues, share.plain, share.limit, rng):
                 examples += plain_examples(tokenizer, dialogue, max_tokens)
             for dialogue in _draw(dialogues, share.replies, share.limit, rng):
-                examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+                examples += responder_examples(tokenizer, stated_by_words(reordered(dialogue, rng)), max_tokens)
             for dialogue in _draw(dialogues, share.swapped, share.limit, rng):
                 other = shifted(dialogue)
                 if other is not None:
-                    examples += responder_examples(tokenizer, reordered(other, rng), max_tokens)
+                    examples += responder_examples(tokenizer, stated_by_words(reordered(other, rng)), max_tokens)
             for dialogue in _draw(dialogues, share.lines, share.limit, rng):
                 labelled = weak_labels.label(dialogue)
                 examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)

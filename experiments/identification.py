@@ -1,12 +1,12 @@
-"""Whether a talk tells whose it was: the true persona's place among random ones, by the matcher. Knows no environment.
+"""Whether a talk tells whose it was, by the matcher: personas and facts told from others. Knows no environment.
 
-"Persona Authentication through Generative Dialogue" tells true facts from random ones; here, as in the `identification`
-reward, whole personas are told apart.
+Letters: T turns of an episode, K distractors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,29 +14,32 @@ import numpy.typing as npt
 from convogym.dialogue import Persona
 from convogym.errors import InputError
 from convogym.experiments.rollout import EpisodeResult
+from convogym.metrics import calibration_error
 from convogym.speakers import PersonaMatcher
 
 DISTRACTORS = 20  # as in the `identification` reward
+NEGATIVES = 20  # random facts beside the true ones: k of the original's RankingLoss
+BINS = 10  # of a calibration
 
 
-def places(
+def standings(
     episodes: Sequence[EpisodeResult],
     matcher: PersonaMatcher,
     pool: Sequence[Persona],
     seed: int,
     distractors: int = DISTRACTORS,
-) -> npt.NDArray[np.int64]:
-    """The true persona's place after the last turn of each episode; 1 = first. Ties count against it.
+) -> list[npt.NDArray[np.float64]]:
+    """How likely the replies so far are under each candidate persona, after every turn of each episode.
 
     Args:
         episodes: at least one turn each.
         matcher: gives each reply's log-likelihood under each persona.
         pool: personas to draw distractors from, with a generator of the episode's own.
         seed: of the draws.
-        distractors: how many.
+        distractors: K.
 
     Returns:
-        Shape (episodes,), in 1..distractors + 1.
+        For each episode natural log-likelihoods up to a constant a turn, shape (T, K + 1); the true persona is the first.
 
     Raises:
         InputError: the pool has too few personas that differ from the true one.
@@ -51,6 +54,117 @@ def places(
         drawn = [others[i] for i in rng.choice(len(others), distractors, replace=False)]
         lineup = [persona.facts for persona in (episode.persona, *drawn)]
         turns = [(turn.line, turn.reply) for turn in episode.turns]
-        total = np.sum(matcher.evidence(turns, [lineup] * len(turns)), axis=0)  # (distractors + 1,)
-        found.append(1 + int((total[1:] >= total[0]).sum()))
-    return np.array(found, np.int64)
+        found.append(np.cumsum(matcher.evidence(turns, [lineup] * len(turns)), axis=0))
+    return found
+
+
+def places(standing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The true persona's place after each turn, shape (T,), 1 = first; ties count against it."""
+    return np.asarray(1 + (standing[:, 1:] >= standing[:, :1]).sum(axis=1), dtype=np.int64)
+
+
+def turns_to_first(standing: npt.NDArray[np.float64]) -> int:
+    """The first turn, 1-based, after which the true persona is first; T + 1 where it never is."""
+    first = places(standing) == 1
+    return int(first.argmax()) + 1 if first.any() else len(first) + 1
+
+
+def posteriors(standing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Chance of each candidate after each turn, equal before the first, shape (T, K + 1)."""
+    odds = np.exp(standing - standing.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+class Calibration(NamedTuple):
+    """Whether the matcher is as often right as it is sure."""
+
+    error: float
+    """expected calibration error over all turns"""
+    by_turn: list[float]
+    """the true persona's mean chance after each turn"""
+    error_by_turn: list[float]
+    """expected calibration error after each turn"""
+    bins: list[dict[str, float]]
+    """of predictions about as sure: `confidence` (mean), `correct` (share), `n`; empty bins left out"""
+
+
+def calibration(standing: Sequence[npt.NDArray[np.float64]]) -> Calibration:
+    """How sure the matcher is of the persona it finds likeliest, against how often that is the true one.
+
+    Args:
+        standing: what `standings` gave for one or more episodes of the same length.
+
+    Returns:
+        The figures over `BINS` bins.
+    """
+    chances = np.stack([posteriors(each) for each in standing])  # (episodes, T, K + 1)
+    sure = chances.max(axis=2)
+    right = (chances.argmax(axis=2) == 0) & (sure > chances[:, :, 1:].max(axis=2))  # a tie is no identification
+    place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    bins = [
+        {
+            "confidence": float(sure[place == b].mean()),
+            "correct": float(right[place == b].mean()),
+            "n": int((place == b).sum()),
+        }
+        for b in range(BINS)
+        if (place == b).any()
+    ]
+    return Calibration(
+        calibration_error(sure.ravel(), right.ravel(), BINS),
+        [float(each) for each in chances[:, :, 0].mean(axis=0)],
+        [calibration_error(sure[:, t], right[:, t], BINS) for t in range(sure.shape[1])],
+        bins,
+    )
+
+
+class FactRanking(NamedTuple):
+    """How well the true facts stand out among random ones at the end of a talk."""
+
+    prec_1: float
+    """share of true facts among the first 1"""
+    prec_5: float
+    """share of true facts among the first 5"""
+    rec_5: float
+    """share of the true facts that is among the first 5"""
+    rec_10: float
+    """share of the true facts that is among the first 10"""
+
+
+def rank_facts(
+    episodes: Sequence[EpisodeResult], matcher: PersonaMatcher, pool: Sequence[Persona], seed: int, negatives: int = NEGATIVES
+) -> list[FactRanking]:
+    """Ranks each persona's facts among random ones by how well they explain the replies.
+
+    The measures of "Persona Authentication through Generative Dialogue" (`_score_triplet` in the published code: prec@k = hits
+    among the first k / k, rec@k = hits / true facts, 20 random facts beside the true ones). A fact's score is the summed
+    log-likelihood of the replies under a persona of this fact alone; the original takes a cosine of embeddings. Ties count
+    against the true facts.
+
+    Args:
+        episodes: at least one turn each.
+        matcher: gives each reply's log-likelihood under each persona.
+        pool: personas whose facts are the random ones, drawn with a generator of the episode's own.
+        seed: of the draws.
+        negatives: how many random facts.
+
+    Raises:
+        InputError: the pool has too few facts beside the true ones.
+    """
+    facts = list(dict.fromkeys(fact for persona in pool for fact in persona.facts))
+    found = []
+    for episode in episodes:
+        true = episode.persona.facts
+        others = [fact for fact in facts if fact not in true]
+        if len(others) < negatives:
+            raise InputError(f"the pool must have {negatives} facts beside the true ones, got {len(others)}.")
+        rng = np.random.default_rng([seed, episode.seed, 9])
+        drawn = [others[i] for i in rng.choice(len(others), negatives, replace=False)]
+        turns = [(turn.line, turn.reply) for turn in episode.turns]
+        alone = [(fact,) for fact in (*true, *drawn)]
+        scores = np.sum(matcher.evidence(turns, [alone] * len(turns)), axis=0)  # (facts,)
+        is_true = np.arange(len(alone)) < len(true)
+        order = np.lexsort((is_true, -scores))  # best first; of equal scores the untrue first
+        hits = np.cumsum(is_true[order])
+        found.append(FactRanking(float(hits[0]), hits[4] / 5, hits[4] / len(true), hits[min(10, len(hits)) - 1] / len(true)))
+    return found

@@ -21,6 +21,7 @@ import torch
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
+from convogym.agents.starting import start_able_to_point
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.agents.training import Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
 from convogym.dialogue import Dialogue
@@ -55,7 +56,7 @@ ANSWERS = Mix(
     shares={
         "personachat_train_part": Share(replies=0.6, lines=0.2),
         "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, lines=0.1),
-        "steered_talk": Share(replies=1.0, lines=3.0),
+        "steered_talk": Share(replies=1.0, lines=4.0),
         "self_dialogue": Share(plain=1.0, limit=500),
     },
     grammar=3000,
@@ -85,8 +86,10 @@ class Recipe:
     """steps of talk with personas and goals, the rates falling to 0"""
     answer_steps: int = 800
     """steps in which most replies answer questions after facts, the rates falling once more"""
-    answer_share: float = 0.5
+    answer_share: float = 0.7
     """of the full rates, where those steps begin"""
+    answer_pointing: float = 1.0
+    """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
 
@@ -100,7 +103,7 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     talked = recipe.fact_steps + recipe.talk_steps
     answered = talked + recipe.answer_steps
 
-    def config(until: int, fall_from: int, share: float) -> TrainingConfig:
+    def config(until: int, fall_from: int, share: float, pointing: float = 0.0) -> TrainingConfig:
         return TrainingConfig(
             steps=until,
             batch_tokens=2048,
@@ -109,6 +112,7 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             other_lr=recipe.rates[1] * share,
             weight_decay=0.05,
             decay_from=fall_from,
+            pointing=pointing,
             seed=seed,
         )
 
@@ -116,7 +120,7 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     return (
         ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
         ("talk", _scaled(TALK, recipe), first, talked),
-        ("answers", _scaled(ANSWERS, recipe), config(answered, talked, recipe.answer_share), answered),
+        ("answers", _scaled(ANSWERS, recipe), config(answered, talked, recipe.answer_share, recipe.answer_pointing), answered),
     )
 
 
@@ -177,6 +181,8 @@ def pretrain(
         stop = end if until is None else min(end, until)
         if trainer.step >= end:
             continue
+        if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
+            start_able_to_point(model.network, torch.Generator().manual_seed(seed))
         for progress in trainer.run(stop, checkpoint_minutes):
             watch_losses: dict[str, float] = {}
             if progress.step % WATCH_EVERY == 0 or progress.step == end:

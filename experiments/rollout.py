@@ -20,7 +20,7 @@ from convogym.envs.infos import split_info, turn_record
 from convogym.envs.recorder import RecordVectorEpisodes
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
-from convogym.policies.base import Actions, Masks, Policy, State, draw
+from convogym.policies.base import Actions, Masks, Policy, Previewing, State, draw
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the episodes done and those wanted."""
@@ -144,6 +144,8 @@ def run_episodes(
         rows = sorted(running)
         starts = np.array([not running[row].turns for row in rows])
         masks = np.asarray(envs.unwrapped.action_masks())[rows]  # type: ignore[attr-defined]  # (len(rows), n)
+        if isinstance(policy, Previewing):
+            policy.preview(_previews(envs, rows))
         chosen, states, chances = _choose(
             policy, observations, states, starts, masks, rows, running, deterministic, envs.num_envs
         )
@@ -196,6 +198,12 @@ def _choose(
             states = np.zeros((num_envs, *after.shape[1:]), dtype=after.dtype)
         states[rows] = after
     return actions, states, taken
+
+
+def _previews(envs: VectorEnv[Any, Any, Any], rows: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The reward of every goal in the rows, shape (len(rows), n)."""
+    found = envs.unwrapped.step_all_actions(rows)  # type: ignore[attr-defined]
+    return np.array([[preview.reward for preview in goals] for goals in found])
 
 
 def _rest(envs: VectorEnv[Any, Any, Any], running: Mapping[int, _Running]) -> None:

@@ -23,7 +23,7 @@ from convogym.envs.talks import Opening, Outcome, Parts, Talk, Talks
 from convogym.episodes import Comparison, TurnRecord
 from convogym.errors import InputError
 from convogym.goals import GoalSet
-from convogym.policies.base import Policy
+from convogym.policies.base import Policy, Previewing
 from convogym.speakers import HUMAN, Request, Speaker, Utterance
 from convogym.store import EpisodeStore
 
@@ -251,6 +251,8 @@ class Session:
             raise InputError("this talk has no policy that could take over; begin one with a policy.")
         observation = np.asarray(self._talks.observe(0))[None]
         masks = self._talk.action_masks()[None]
+        if isinstance(self.policy, Previewing):
+            self.policy.preview(np.array([[each.reward for each in self._talks.preview([0])[0]]]))
         chances = self.policy.probabilities(observation, masks, self._policy_state)
         starts = np.array([not self._policy_began])
         [action], state = self.policy.predict(observation, self._policy_state, starts, action_masks=masks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ def train_policy(
     personas: str = "train",
     num_envs: int = NUM_ENVS,
     num_turns: int = 8,
+    observation: str = "goals",
+    hyperparameters: Mapping[str, Any] | None = None,
+    start: Path | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -40,6 +44,9 @@ def train_policy(
         personas: who is talked to.
         num_envs: dialogues side by side.
         num_turns: turns of an episode.
+        observation: what the policy sees, "embedding" or "goals".
+        hyperparameters: changes to the algorithm's row in `convogym.policies.algorithms.HYPERPARAMETERS`.
+        start: folder of a policy to go on from, of the same algorithm and observation; None = from scratch.
         seed: of everything.
         tensorboard: folder for TensorBoard's files.
         tick: told how many turns were done.
@@ -47,9 +54,34 @@ def train_policy(
     Returns:
         What `learn` gives.
     """
-    env = make_env(model, num_envs, personas=personas, reward=reward, num_turns=num_turns, autoreset_mode="SameStep")
-    described = {"responder": model.name, "personas": personas, "reward": reward, "num_turns": num_turns}
-    return learn(env, algo, steps, out, environment=described, seed=seed, tensorboard=tensorboard, tick=tick)
+    env = make_env(
+        model,
+        num_envs,
+        personas=personas,
+        reward=reward,
+        num_turns=num_turns,
+        observation=observation,
+        autoreset_mode="SameStep",
+    )
+    described = {
+        "responder": model.name,
+        "personas": personas,
+        "reward": reward,
+        "num_turns": num_turns,
+        "observation": observation,
+    }
+    return learn(
+        env,
+        algo,
+        steps,
+        out,
+        environment=described,
+        hyperparameters=hyperparameters,
+        start=start,
+        seed=seed,
+        tensorboard=tensorboard,
+        tick=tick,
+    )
 
 
 def learn(
@@ -59,6 +91,8 @@ def learn(
     out: Path,
     *,
     environment: dict[str, Any],
+    hyperparameters: Mapping[str, Any] | None = None,
+    start: Path | None = None,
     seed: int = 0,
     tensorboard: Path | None = None,
     tick: Tick = ignore_ticks,
@@ -71,6 +105,8 @@ def learn(
         steps: see there.
         out: see there.
         environment: what the environment is, kept with the policy.
+        hyperparameters: see `train_policy`.
+        start: see there.
         seed: see there.
         tensorboard: see there.
         tick: see there.
@@ -85,6 +121,7 @@ def learn(
     """
     from convogym.envs.sb3 import SB3VecEnv
     from convogym.policies.files import SPEC_FILE
+    from convogym.policies.learned import load
     from convogym.policies.training import train
 
     if steps < 1:
@@ -112,6 +149,8 @@ def learn(
             seed,
             goals=goals.goals,
             environment=environment,
+            hyperparameters=hyperparameters,
+            start=None if start is None else load(start),
             progress=report,
             tensorboard=tensorboard,
             checkpoint=out,

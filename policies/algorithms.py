@@ -10,28 +10,32 @@ WARM_UP_STEPS = 512  # random turns that set the scale of the observation; part 
 
 # Hyper-parameters per algorithm, for talks of 8 turns and 5,000 to 20,000 turns in all. `rollout` is the number of turns
 # between two updates over all parallel environments (SB3's n_steps x n_envs); the rest are SB3's own names.
+#
+# gamma 0: every reward term pays a goal at its own turn, and `identification` is a difference of potentials, so what later
+# goals bring is noise to an earlier one. Simulated over 12,288 turns (8 a talk, random goals 1.78, the best fixed eight 2.19),
+# PPO that sees the goals used got 2.05 with gamma 0.99 and lambda 0.9, 2.18 with these numbers.
 HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {
         "rollout": 512,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "batch_size": 128,
         "n_epochs": 10,
-        "gamma": 0.99,
-        "gae_lambda": 0.9,
+        "gamma": 0.0,
+        "gae_lambda": 0.0,
         "clip_range": 0.2,
-        "ent_coef": 0.005,
+        "ent_coef": 0.03,
         "vf_coef": 0.5,
         "max_grad_norm": 0.5,
     },
     "maskable-ppo": {
         "rollout": 512,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "batch_size": 128,
         "n_epochs": 10,
-        "gamma": 0.99,
-        "gae_lambda": 0.9,
+        "gamma": 0.0,
+        "gae_lambda": 0.0,
         "clip_range": 0.2,
-        "ent_coef": 0.005,
+        "ent_coef": 0.03,
         "vf_coef": 0.5,
         "max_grad_norm": 0.5,
     },
@@ -63,6 +67,23 @@ HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "exploration_final_eps": EPSILON,
         "max_grad_norm": 1.0,
     },
+    # Quantile regression instead of one value (Dabney et al. 2018), of few quantiles: there are few turns to tell them apart.
+    "qr-dqn": {
+        "learning_rate": 1e-3,
+        "buffer_size": 50_000,
+        "learning_starts": WARM_UP_STEPS,
+        "batch_size": 64,
+        "gamma": 0.95,
+        "tau": 0.2,
+        "target_update_interval": 64,
+        "train_freq": 1,
+        "gradient_steps": 16,
+        "exploration_fraction": 0.6,
+        "exploration_initial_eps": 1.0,
+        "exploration_final_eps": EPSILON,
+        "max_grad_norm": 1.0,
+    },
 }
 
 ALGORITHMS: tuple[str, ...] = tuple(HYPERPARAMETERS)
+VALUE_BASED = ("dqn", "qr-dqn")  # their networks give values, and they explore by epsilon

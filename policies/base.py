@@ -6,7 +6,7 @@ and learned policies are called alike. Letters: N conversations, d observation l
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,14 @@ class Policy(Protocol):
 
         None where the policy cannot say, as a person cannot.
         """
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """A policy that is told before each choice what every action would bring."""
+
+    def preview(self, rewards: npt.NDArray[np.float64]) -> None:
+        """Takes the reward that each action would have in the conversations of the next `predict`, shape (N, n)."""
 
 
 def allowed_actions(num_conversations: int, num_actions: int, action_masks: Masks | None) -> Masks:

@@ -14,12 +14,13 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from convogym.errors import CheckpointError, InputError
 from convogym.policies import files, zips
-from convogym.policies.algorithms import EPSILON
+from convogym.policies.algorithms import EPSILON, VALUE_BASED
 from convogym.policies.base import Actions, Flags, Masks, Probabilities, State, allowed_actions, draw
 from convogym.policies.spec import PolicySpec
 
@@ -52,12 +53,16 @@ class LearnedPolicy:
         return self._name
 
     def scores(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Natural log-probabilities of the actions, or Q values for DQN; shape (N, n).
+        """Natural log-probabilities of the actions, or Q values of an algorithm in `VALUE_BASED`; shape (N, n).
+
+        A policy trained on "goals" takes the end of a longer observation, which says the same.
 
         Raises:
             InputError: the observation has another length than the policy was trained on.
         """
         array = np.asarray(observation, dtype=np.float32)
+        if self.spec.sees_goals_only and array.ndim == 2:
+            array = array[:, -self.spec.observation_size :]
         if array.ndim != 2 or array.shape[1] != self.spec.observation_size:
             raise InputError(
                 f"`observation` must have shape (N, {self.spec.observation_size}), as in training, got {array.shape}."
@@ -66,6 +71,8 @@ class LearnedPolicy:
             batch = torch.as_tensor(array, device=self.network.device)  # (N, d)
             if isinstance(self.network, DQNPolicy):
                 scores = self.network.q_net(batch)  # (N, n)
+            elif isinstance(self.network, QRDQNPolicy):
+                scores = self.network.quantile_net(batch).mean(dim=1)  # (N, quantiles, n) -> (N, n)
             else:
                 scores = cast(Any, self.network).get_distribution(batch).distribution.logits  # (N, n)
         return np.asarray(scores.cpu().numpy(), dtype=np.float64)
@@ -91,14 +98,17 @@ class LearnedPolicy:
         state: State = None,
         deterministic: bool = False,
     ) -> Probabilities:
-        """Chance of each action, shape (N, n): the network's, epsilon-greedy for DQN; all on the best if `deterministic`."""
+        """Chance of each action, shape (N, n): the network's, or epsilon-greedy over values.
+
+        All on the best if `deterministic`.
+        """
         scores = self.scores(observation)
         allowed = allowed_actions(len(scores), self.spec.num_actions, action_masks)
         scores = np.where(allowed, scores, -np.inf)
         best: Probabilities = np.eye(self.spec.num_actions)[scores.argmax(axis=1)]  # (N, n)
         if deterministic:
             return best
-        if self.spec.algorithm == "dqn":
+        if self.spec.algorithm in VALUE_BASED:
             return np.asarray((1 - EPSILON) * best + EPSILON * allowed / allowed.sum(axis=1, keepdims=True), dtype=np.float64)
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
@@ -112,7 +122,10 @@ class LearnedPolicy:
             CheckpointError: the message names both sides.
         """
         cure = "use the environment settings it was trained with, or train a new policy."
-        if observation_size is not None and observation_size != self.spec.observation_size:
+        fits = observation_size == self.spec.observation_size or (
+            self.spec.sees_goals_only and (observation_size or 0) > self.spec.observation_size
+        )
+        if observation_size is not None and not fits:
             raise CheckpointError(
                 f"policy {self.name!r} was trained on observations of {self.spec.observation_size} numbers, "
                 f"this environment gives {observation_size} (another responder?); {cure}"

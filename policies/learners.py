@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from sb3_contrib import MaskablePPO
+from sb3_contrib import QRDQN, MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
@@ -48,7 +48,13 @@ class DoubleDQN(DQN):
         self.logger.record("train/loss", float(np.mean(losses)))
 
 
-LEARNERS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "maskable-ppo": MaskablePPO, "a2c": A2C, "dqn": DoubleDQN}
+LEARNERS: Mapping[str, type[BaseAlgorithm]] = {
+    "ppo": PPO,
+    "maskable-ppo": MaskablePPO,
+    "a2c": A2C,
+    "dqn": DoubleDQN,
+    "qr-dqn": QRDQN,
+}
 
 
 def make_learner(
@@ -74,7 +80,7 @@ def make_learner(
             seed=seed,
             device="cpu",  # far smaller than what a transfer costs
             tensorboard_log=None if tensorboard is None else str(tensorboard),
-            policy_kwargs=policy_kwargs(spec.net_arch, spec.num_actions),
+            policy_kwargs=policy_kwargs(spec),
             **options,
         ),
     )

@@ -11,11 +11,12 @@ from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
 from convogym.policies.fewer_goals import FewerGoals
 from convogym.policies.human import HumanPolicy, write_to_stdout
+from convogym.policies.lookahead import LookaheadPolicy
 
 if TYPE_CHECKING:
     from convogym.policies.base import Policy
 
-POLICY_NAMES: tuple[str, ...] = ("random", "cycle", "human")
+POLICY_NAMES: tuple[str, ...] = ("random", "cycle", "lookahead", "human")
 
 
 def make_policy(
@@ -33,8 +34,8 @@ def make_policy(
     """Makes the policy that a name stands for, or loads the one at a path.
 
     Args:
-        name_or_path: `random`, `cycle`, `cycle:3,1,2` (that order), `human`, or the folder (or a file in it) of a learned
-            policy. A name wins over a folder of the same name; write `./random` for the folder.
+        name_or_path: `random`, `cycle`, `cycle:3,1,2` (that order), `lookahead`, `human`, or the folder (or a file in it) of a
+            learned policy. A name wins over a folder of the same name; write `./random` for the folder.
         num_actions: the number of goals of the environment. A learned policy of the first of them, from before others were
             taught, goes on choosing among those it knows.
         seed: of the policy's own generator, where it draws.
@@ -58,6 +59,8 @@ def make_policy(
             return CyclePolicy(num_actions)
         if text.startswith("cycle:"):
             return CyclePolicy(num_actions, _order(text.removeprefix("cycle:")))
+        if text == "lookahead":
+            return LookaheadPolicy(num_actions)
         if text == "human":
             if len(goals) != num_actions:
                 raise InputError(f"`goals` must name all {num_actions} actions for a person to choose from, got {len(goals)}.")

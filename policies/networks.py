@@ -7,7 +7,7 @@ d observation length, n actions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import gymnasium as gym
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import Schedule
@@ -161,7 +162,10 @@ POLICY_CLASSES: Mapping[str, type[BasePolicy]] = {
     "maskable-ppo": GoalMaskableActorCritic,
     "a2c": GoalActorCritic,
     "dqn": GoalQPolicy,
+    "qr-dqn": QRDQNPolicy,
 }
+
+QUANTILES = 20  # of QR-DQN; Dabney et al. use 200, for millions of steps
 
 
 def build(spec: PolicySpec) -> BasePolicy:
@@ -169,16 +173,18 @@ def build(spec: PolicySpec) -> BasePolicy:
     observations = gym.spaces.Box(-np.inf, np.inf, (spec.observation_size,), np.float32)
     actions = gym.spaces.Discrete(spec.num_actions)
     cls = cast(Any, POLICY_CLASSES[spec.algorithm])
-    return cast(BasePolicy, cls(observations, actions, lambda _: 0.0, **policy_kwargs(spec.net_arch, spec.num_actions)))
+    return cast(BasePolicy, cls(observations, actions, lambda _: 0.0, **policy_kwargs(spec)))
 
 
-def policy_kwargs(net_arch: Sequence[int], num_actions: int) -> dict[str, Any]:
-    """What SB3 is to make its networks from."""
+def policy_kwargs(spec: PolicySpec) -> dict[str, Any]:
+    """What SB3 is to make a spec's networks from."""
+    own = {"n_quantiles": QUANTILES} if spec.algorithm == "qr-dqn" else {}
     return {
-        "net_arch": list(net_arch),
+        **own,
+        "net_arch": list(spec.net_arch),
         "activation_fn": torch.nn.Tanh,
         "features_extractor_class": Standardized,
-        "features_extractor_kwargs": {"tail": num_actions + 1},
+        "features_extractor_kwargs": {"tail": spec.num_actions + 1},
     }
 
 

@@ -33,6 +33,11 @@ class PolicySpec:
     versions: Mapping[str, str] = field(default_factory=dict)
     """versions of the libraries it was trained with"""
 
+    @property
+    def sees_goals_only(self) -> bool:
+        """Whether it was trained on turn and goals used alone, with which every observation of `PersonaChat-v0` ends."""
+        return self.observation_size == self.num_actions + 1
+
     def __post_init__(self) -> None:
         """Checks the algorithm's name and the sizes."""
         if self.algorithm not in ALGORITHMS:

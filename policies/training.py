@@ -66,6 +66,9 @@ class _Watcher(BaseCallback):
         return self.done_before + self.num_timesteps
 
     def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            for name, value in info.get("reward_terms", {}).items():
+                self.logger.record_mean(f"reward_terms/{name}", float(value))
         self._returns += [float(info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info]
         if self._returns and self.done >= self._next_point:
             self.curve.append((self.done, round(float(np.mean(self._returns)), 6)))
@@ -88,13 +91,14 @@ def train(
     goals: Sequence[str] | None = None,
     environment: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
+    start: LearnedPolicy | None = None,
     progress: bool | Progress = False,
     tensorboard: Path | str | None = None,
     callback: BaseCallback | Sequence[BaseCallback] | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 4096,
 ) -> LearnedPolicy:
-    """Learns a policy from scratch; the same seed in an equally seeded environment gives the same weights.
+    """Learns a policy, from scratch or from another; the same seed in an equally seeded environment gives the same weights.
 
     Args:
         algorithm: one of `ALGORITHMS`.
@@ -106,6 +110,7 @@ def train(
         goals: text of each action's goal; kept with the policy, which later refuses an environment with others.
         environment: JSON values that tell which environment this is; kept with the policy.
         hyperparameters: changes to the algorithm's row in `HYPERPARAMETERS`.
+        start: a policy of the same algorithm and sizes whose weights and scale are gone on from, e.g. one that `clone` made.
         progress: True for a bar on standard error, or a function that is told the steps done and planned.
         tensorboard: folder for TensorBoard's event files.
         callback: SB3 callbacks to call beside the own ones; one that returns False ends the training.
@@ -123,6 +128,11 @@ def train(
         raise InputError(f"`vec_env` must have flat Box observations and Discrete actions, got {observations} and {actions}.")
     if total_steps < 1 or checkpoint_every < 1:
         raise InputError(f"`total_steps` and `checkpoint_every` must be at least 1, got {total_steps} and {checkpoint_every}.")
+    if start is not None:
+        wanted = (algorithm, int(cast(gym.spaces.Box, observations).shape[0]), int(cast(gym.spaces.Discrete, actions).n))
+        found = (start.spec.algorithm, start.spec.observation_size, start.spec.num_actions)
+        if wanted != found:
+            raise InputError(f"`start` must be a policy of (algorithm, observation, actions) {wanted}, got {found}.")
     settings = {**HYPERPARAMETERS[algorithm], **(hyperparameters or {})}
     spec = PolicySpec(
         algorithm,
@@ -137,7 +147,10 @@ def train(
     learner = make_learner(spec, settings, monitored, seed, tensorboard)
     warm_up = min(WARM_UP_STEPS, total_steps // 4)
     seen = _random_observations(monitored, warm_up, spec.num_actions, seed)
-    measure(learner.policy, seen)
+    if start is None:
+        measure(learner.policy, seen)
+    else:
+        learner.policy.load_state_dict(start.network.state_dict(), strict=True)
 
     def result(curve: Sequence[tuple[int, float]], done: int) -> LearnedPolicy:
         training = {**spec.training, "steps_done": done, "curve": [list(point) for point in curve]}

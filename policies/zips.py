@@ -38,7 +38,7 @@ def read(path: Path, trust: bool) -> tuple[PolicySpec, BasePolicy]:
         keys = set(data or {})
         module = str(getattr((data or {}).get("policy_class"), "__module__", ""))
         if "exploration_schedule" in keys:
-            algorithm = "dqn"
+            algorithm = "qr-dqn" if "qrdqn" in module else "dqn"
         elif "clip_range" in keys:
             algorithm = "maskable-ppo" if "maskable" in module or "ppo_mask" in module else "ppo"
         else:
@@ -46,7 +46,9 @@ def read(path: Path, trust: bool) -> tuple[PolicySpec, BasePolicy]:
         learner = cast(Any, LEARNERS[algorithm]).load(path, device="cpu")
         observations, actions = learner.observation_space, learner.action_space
     except Exception as problem:  # a pickle can raise anything at all
-        raise CheckpointError(f"{path} cannot be loaded as a zip of PPO, MaskablePPO, A2C or DQN: {problem}.") from problem
+        raise CheckpointError(
+            f"{path} cannot be loaded as a zip of PPO, MaskablePPO, A2C, DQN or QR-DQN: {problem}."
+        ) from problem
     if not is_flat(observations, actions):
         raise CheckpointError(
             f"{path} holds a policy for {observations} and {actions}; expected a flat Box and a Discrete space."

@@ -130,6 +130,21 @@ class FakeReader(FakeJudge, FakeMatcher):
     """Judge and matcher in one."""
 
 
+class FakeScorer(FakeMatcher):
+    """Gives every word of a reply half a chance, and no loss to those that the persona or the history has."""
+
+    def log_likelihoods(
+        self, personas: Sequence[Sequence[str]], histories: Sequence[Sequence[str]], replies: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        """Shape (replies, 2); the end of utterance is a token without loss."""
+        rows = []
+        for facts, history, reply in zip(personas, histories, replies, strict=True):
+            known = words(" ".join([*facts, *history]))
+            said = words(reply)
+            rows.append([np.log(0.5) * sum(word not in known for word in said), len(said) + 1])
+        return np.array(rows)
+
+
 def env_kwargs(**changes: Any) -> dict[str, Any]:
     """Arguments that make either form of the environment from fakes, with changes."""
     speaker = EchoSpeaker()

@@ -97,6 +97,7 @@ class TestHelp:
         assert {words[0] for words in commands()} == {
             "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
             "teach", "serve",
+            "search-order", "rescore", "replay", "diff", "clone-policy", "fit-reward", "learning-curves",
         }  # fmt: skip
 
     def test_help_loads_no_heavy_library(self) -> None:

@@ -193,6 +193,15 @@ class TestObservation:
         env.reset(seed=0)
         assert env.step(0)[0] in env.observation_space
 
+    def test_goals_observation_is_the_end_of_the_embedding(self) -> None:
+        both = [make(observation=name) for name in ("embedding", "goals")]
+        for env in both:
+            env.reset(seed=0)
+        for action in (5, 2, 5):
+            whole, end = (env.step(action)[0] for env in both)
+            np.testing.assert_array_equal(whole[-12:], end)
+            assert end in both[1].observation_space
+
     def test_text_observation_is_the_transcript(self) -> None:
         env = make(observation="text", responder=ScriptedSpeaker("who?", "me \N{WAVING HAND SIGN}\nreally", "ok."))
         assert env.reset(seed=0)[0] == ""
@@ -430,7 +439,7 @@ class TestEcosystem:
     """The environment as others make it; `PersonaChat-v0` is registered by `import convogym`."""
 
     def test_gymnasium_check_env_has_nothing_to_say(self, no_warnings: None) -> None:
-        for observation in ("embedding", "text"):
+        for observation in ("embedding", "goals", "text"):
             env = gym.make("PersonaChat-v0", observation=observation, **without_rendering(env_kwargs()))
             check_env(env.unwrapped, skip_render_check=False)
 

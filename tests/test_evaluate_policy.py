@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fakes import FakeMatcher, GatedSpeaker, env_kwargs, small_personas
+from fakes import FakeJudge, FakeMatcher, GatedSpeaker, env_kwargs, small_personas
 
 from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
@@ -86,3 +86,20 @@ def test_a_matcher_tells_whose_talk_it_was() -> None:
 def test_too_few_personas_to_tell_apart_are_refused() -> None:
     with pytest.raises(InputError, match="20 personas beside the true one"):
         run(PETS, matcher=FakeMatcher(), pool=small_personas(20))
+
+
+def test_the_figures_of_identification_add_up() -> None:
+    """The gated speaker tells its next fact at every turn that asks for pets: four facts in four turns."""
+    found = run(PETS, WORK, matcher=FakeMatcher(), pool=small_personas(), judge=FakeJudge())
+    told, mute = found["policies"]["cycle:1"], found["policies"]["cycle:2"]
+    assert told["facts_revealed"] == 4 and mute["facts_revealed"] == 0
+    assert told["turns_to_first"] == 1 and mute["turns_to_first"] == 5
+    assert told["prec_1"] == 1.0 and told["rec_10"] > 0.5  # facts of like wording ("i have pet3.") tie, and count against
+    assert mute["prec_1"] == mute["rec_10"] == 0.0  # all facts alike
+    assert told["goals_followed"] == mute["goals_followed"] == 1.0
+
+
+def test_what_could_have_been_seen_is_told_with_every_difference() -> None:
+    [difference] = run(PETS, RandomPolicy(11), episodes=40)["differences"]
+    half_width = (difference["mean_interval"][1] - difference["mean_interval"][0]) / 2
+    assert difference["detectable"] == pytest.approx(half_width * 2.8 / 1.96, rel=0.2)

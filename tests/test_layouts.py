@@ -109,6 +109,29 @@ def test_mask_covers_exactly_the_replies() -> None:
     assert learnt == [i for turn in TALK.turns for i in (*t.encode(turn.reply or ""), t.eos)]
 
 
+def test_labelled_replies_cite_their_facts() -> None:
+    tokenizer = tiny_tokenizer()
+    turns = (
+        Turn("do you have pets?", "yes, a cat.", (), (0,)),
+        Turn("and besides?", "a nurse with a cat.", (), (0, 1)),
+        Turn("how nice.", "thanks.", (), ()),
+        Turn("bye!", "bye."),
+    )
+    dialogue = Dialogue(turns, Persona(("i have a cat.", "i am a nurse.")))
+    (example,) = responder_examples(tokenizer, dialogue, 400)
+    cited = [
+        (
+            tokenizer.decode(example.ids[each.start : each.stop - 1]),
+            [tokenizer.decode(example.ids[start:stop]) for start, stop in each.sources],
+        )
+        for each in example.citations
+    ]
+    assert cited[:2] == [("yes, a cat.", ["i have a cat."]), ("a nurse with a cat.", ["i have a cat.", "i am a nurse."])]
+    assert cited[2][0] == "thanks." and example.citations[2].sources == ((0, 1),)
+    assert len(cited) == 3  # of the last reply nothing is known
+    assert all(example.learnt[each.start : each.stop] == (True,) * (each.stop - each.start) for each in example.citations)
+
+
 def test_plain_pass_learns_every_utterance() -> None:
     t = tiny_tokenizer()
     (example,) = plain_examples(t, TALK, 400)

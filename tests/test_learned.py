@@ -95,14 +95,16 @@ def stored(trained: LearnedPolicy, tmp_path: Path) -> Path:
     return trained.save(tmp_path / "polite")
 
 
-@pytest.mark.parametrize(("algorithm", "steps"), [("ppo", 4000), ("maskable-ppo", 4000), ("a2c", 8000), ("dqn", 2000)])
+@pytest.mark.parametrize(
+    ("algorithm", "steps"), [("ppo", 4000), ("maskable-ppo", 4000), ("a2c", 8000), ("dqn", 2000), ("qr-dqn", 3000)]
+)
 def test_every_algorithm_solves_a_toy_talk(algorithm: str, steps: int) -> None:
     assert mean_return(train(algorithm, toy(16), steps, 0)) > 2.5  # random: 1.8
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(algorithm: str) -> None:
-    short = {"learning_starts": 64, "gradient_steps": 2} if algorithm == "dqn" else {"rollout": 128}
+    short = {"learning_starts": 64, "gradient_steps": 2} if "dqn" in algorithm else {"rollout": 128}
     one, same, other = (weights(train(algorithm, toy(), 300, seed, hyperparameters=short)) for seed in (0, 0, 1))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
@@ -166,6 +168,21 @@ def test_another_environment_is_refused_with_both_sizes(stored: Path) -> None:
     with pytest.raises(CheckpointError, match=r"goal 1 = 'talk about thing1.'.*'talk about fish.'"):
         policy.check_fits(goals=[GOALS[0], "talk about fish.", *GOALS[2:]])
     policy.check_fits(observation_size=SIZE, num_actions=ACTIONS, goals=GOALS)
+
+
+def test_a_policy_that_sees_the_goals_alone_takes_the_end_of_longer_observations() -> None:
+    class GoalsOnly(ToyTalk):
+        observation_space = gym.spaces.Box(-10, 10, (1 + ACTIONS,), np.float32)
+
+        def _observe(self) -> npt.NDArray[np.float32]:
+            return super()._observe()[EMBEDDING:]
+
+    policy = train("ppo", DummyVecEnv([GoalsOnly] * 8), 512, 0)
+    longer = np.random.default_rng(0).normal(size=(9, SIZE)).astype(np.float32)
+    np.testing.assert_array_equal(policy.scores(longer), policy.scores(longer[:, EMBEDDING:]))
+    policy.check_fits(observation_size=SIZE)
+    with pytest.raises(CheckpointError, match="gives 3"):
+        policy.check_fits(observation_size=3)
 
 
 def edit(**changes: Any) -> Callable[[Path], None]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import EchoSpeaker, FakeJudge, FakeMatcher, FakeReader, small_personas
+from fakes import EchoSpeaker, FakeJudge, FakeMatcher, FakeReader, FakeScorer, small_personas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +132,16 @@ class TestIdentification:
         term = Identification(FakeMatcher(), small_personas(21), num_distractors=20)
         assert len(term.begin(("i am new here.",), rng()).candidates) == 21
 
+    def test_hard_distractors_share_words_with_the_true_persona(self) -> None:
+        like = tuple(Persona(("i have a grey parrot.", f"i like food{i}.")) for i in range(15))
+        term = Identification(FakeMatcher(), (*small_personas(), *like), num_distractors=5, hard=True)
+        true = ("i have a grey parrot.", "i play chess.")
+        drawn = [term.begin(true, rng(seed)).candidates for seed in range(5)]
+        for candidates in drawn:
+            assert len(set(candidates)) == 6 and candidates[0] == true
+            assert sum("parrot" in facts[0] for facts in candidates[1:]) >= 4  # 15 of the 16 most alike are parrots' friends
+        assert len(set(drawn)) > 1
+
     def test_more_distractors_than_other_personas_are_refused(self) -> None:
         with pytest.raises(InputError, match="below the number of different personas, 20, got 20"):
             Identification(FakeMatcher(), small_personas(20) + small_personas(20), num_distractors=20)
@@ -233,7 +243,13 @@ class TestSums:
 
         def draws(text: str) -> Any:
             reward = build_reward(
-                text, personas=personas, goals=DEFAULT_GOALS, embed=EchoSpeaker().embed, reader=FakeReader, num_distractors=5
+                text,
+                personas=personas,
+                goals=DEFAULT_GOALS,
+                embed=EchoSpeaker().embed,
+                reader=FakeReader,
+                scorer=FakeScorer,
+                num_distractors=5,
             )
             memories = dict(zip((term.name for _, term in reward.terms), reward.begin(personas[0].facts, 3), strict=True))
             return memories["identification"].candidates
@@ -245,7 +261,12 @@ class TestSums:
             raise AssertionError("nobody needs it")
 
         build_reward(
-            "ranking-repetition", personas=small_personas(), goals=DEFAULT_GOALS, embed=EchoSpeaker().embed, reader=reader
+            "ranking-repetition+coverage",
+            personas=small_personas(),
+            goals=DEFAULT_GOALS,
+            embed=EchoSpeaker().embed,
+            reader=reader,
+            scorer=reader,  # type: ignore[arg-type]  # never called
         )
 
     def test_terms_of_one_name_are_refused(self) -> None:

@@ -39,6 +39,7 @@ def parts(**changes: Any) -> Any:
         "observation": "embedding",
         "num_distractors": 20,
         "mask_repeats": False,
+        "hard_distractors": False,
         **env_kwargs(),
         **changes,
     }

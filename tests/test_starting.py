@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from convogym.agents.gpt2 import GPT2, GPT2Shape
-from convogym.agents.starting import start_able_to_copy
+from convogym.agents.starting import pointing_layer, start_able_to_copy, start_able_to_point
 from convogym.errors import InputError
 
 
@@ -63,6 +63,29 @@ def test_the_first_heads_look_one_and_two_tokens_back() -> None:
     places = torch.arange(10, 50)
     for head, distance in enumerate((1, 2)):
         assert attention[:, head, places, places - distance].mean() > 0.8
+
+
+def test_one_head_sees_the_last_dozen_tokens_and_one_points_to_where_they_were_seen_before() -> None:
+    vocabulary, generator = 2000, torch.Generator().manual_seed(4)
+    network = started(GPT2Shape(vocabulary, 256, 224, 5, 4), torch.ones(vocabulary))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start_able_to_point(network, generator)
+    seen: dict[int, torch.Tensor] = {}
+
+    def look(layer: int, queries: torch.Tensor, keys: torch.Tensor) -> None:
+        scores = queries[:, -1] @ keys[:, -1].transpose(-1, -2) / queries.size(-1) ** 0.5
+        seen[layer] = scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+
+    words = torch.randint(vocabulary, (8, 200), generator=generator)
+    words[:, 190:] = words[:, 100:110]  # what was said ninety tokens ago is said again
+    with torch.inference_mode():
+        network.hidden(words, look=look)
+    recent = seen[0].softmax(-1)[:, 150:]
+    assert sum(recent[:, range(50), range(150 - back, 200 - back)].mean() for back in range(12)) > 0.6
+    pointed = seen[pointing_layer(5)][:, 199]  # the scores of everything said before, seen from the end
+    assert (pointed[:, 109] > pointed[:, :90].amax(1)).all()
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {f"transformer.h.{name}.weight" for name in ("0.attn.c_attn", "0.attn.c_proj", "2.attn.c_attn")}
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

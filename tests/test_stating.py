@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from convogym import grammar, steered_talk
+from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.grammar import Fact
-from convogym.stating import content_words, grammar_verdict, stated_share, worded_verdict
+from convogym.stating import content_words, grammar_verdict, stated_by_words, stated_share, worded_verdict
 
 BY_TEXT = {fact.text: fact for split in grammar.SPLITS for fact in grammar.facts(split)}
 CAT = Fact("i have a cat named momo.", 1, "pets.has", ("cat", "momo"))
@@ -93,3 +94,15 @@ def test_the_rule_by_words_finds_most_facts_of_steered_talk_and_few_others() -> 
                         (told if i in turn.facts else untold).append(share >= 0.5)
     assert np.mean(told) == pytest.approx(0.73, abs=0.01)
     assert np.mean(untold) == pytest.approx(0.004, abs=0.001)
+
+
+def test_unlabelled_replies_are_labelled_by_their_words() -> None:
+    turns = (
+        Turn("what do you do?", "i bake bread all night."),
+        Turn("and then?", "i sleep."),
+        Turn("hm.", "i bake bread.", (), ()),
+        Turn("bye.", None),
+    )
+    labelled = stated_by_words(Dialogue(turns, Persona(("i collect old keys.", "i bake bread."))))
+    assert [turn.facts for turn in labelled.turns] == [(1,), None, (), None]  # a label that is there stays
+    assert stated_by_words(Dialogue(turns)) == Dialogue(turns)

@@ -8,13 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import tiny_model, tiny_tokenizer
 
 from convogym import grammar
 from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair, pair_example
+from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import orthogonalised
-from convogym.agents.training import Trainer, TrainingConfig, batches, mean_nll, padded, target_nll
+from convogym.agents.starting import pointing_layer
+from convogym.agents.training import (
+    POINTED,
+    Trainer,
+    TrainingConfig,
+    batches,
+    cited,
+    mean_nll,
+    padded,
+    pointing_nll,
+    target_nll,
+)
 from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example, responder_examples
 
@@ -134,6 +146,46 @@ def test_training_learns() -> None:
     before = mean_nll(model.network, some)
     list(Trainer(model, lambda number: some, TrainingConfig(steps=60, batch_tokens=1500, warmup=5, seed=1)).run())
     assert mean_nll(model.network, some) < 0.6 * before
+
+
+def test_pointing_loss_equals_a_loop_over_labelled_places() -> None:
+    generator = torch.Generator().manual_seed(0)
+    some = examples(4)
+    mask = cited(some)
+    queries, keys = torch.randn(2, len(some), mask.size(1), 6, generator=generator)
+    expected = []
+    for row, example in enumerate(some):
+        for citation in example.citations:
+            for place in range(citation.start - 1, min(citation.start - 1 + POINTED, citation.stop - 1)):
+                attention = torch.softmax(keys[row, : place + 1] @ queries[row, place] / 6**0.5, 0)
+                expected.append(-sum(attention[start:stop].sum() for start, stop in citation.sources).log())
+    assert len(expected) > 30
+    torch.testing.assert_close(pointing_nll(queries, keys, mask), torch.stack(expected), atol=1e-5, rtol=1e-5)
+
+
+def missed(model: LanguageModel) -> float:
+    """Mean pointing loss of dialogues that nothing here is trained on."""
+    some = examples(20, seed=77)
+    losses: list[torch.Tensor] = []
+
+    def look(layer: int, queries: torch.Tensor, keys: torch.Tensor) -> None:
+        if layer == pointing_layer(3):
+            losses.append(pointing_nll(queries[:, -1], keys[:, -1], cited(some)))
+
+    with torch.no_grad():
+        model.network.hidden(padded(some).ids, look=look)
+    return float(losses[0].mean())
+
+
+def test_a_head_learns_to_look_at_what_replies_reveal() -> None:
+    after = []
+    for weight in (0.0, 1.0):
+        model = LanguageModel.fresh("tiny", GPT2Shape(len(tiny_tokenizer()), 512, 32, 3, 4), tiny_tokenizer(), "inline", 0)
+        before = missed(model)
+        progress = list(Trainer(model, epoch, TrainingConfig(steps=40, batch_tokens=1500, warmup=4, pointing=weight)).run())
+        assert (progress[-1].pointing > 0) == (weight > 0)
+        after.append(missed(model))
+    assert after[1] < 0.8 * before and after[1] < 0.8 * after[0]
 
 
 def test_rates_rise_hold_and_fall() -> None:
