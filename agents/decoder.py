@@ -214,7 +214,14 @@ class Decoder:
 
     def _forward(self, ids: Tensor, first: int, last: int, lengths: Tensor | None = None) -> Tensor:
         start = torch.tensor([len(known) for known in self._known[first:last]], device=ids.device)
-        return self._network.cached(ids, start, self._keys[:, first:last], self._values[:, first:last], lengths)
+        before = None
+        if self._network.speakers:
+            speakers = self._network.speakers
+            last_speaker = (
+                next((i for i in reversed(known) if i in speakers), speakers[0]) for known in self._known[first:last]
+            )
+            before = torch.tensor(list(last_speaker), device=ids.device)
+        return self._network.cached(ids, start, self._keys[:, first:last], self._values[:, first:last], lengths, before)
 
 
 def _shared_length(known: Sequence[int], context: Sequence[int]) -> int:

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from convogym.agents.model import LanguageModel
-from convogym.agents.optimisers import PUBLISHED_SHARES, GroupedAdamW
+from convogym.agents.optimisers import CONTROL_ONLY, PUBLISHED_SHARES, GroupedAdamW
 from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError, TrainingError, UnknownNameError
-from convogym.layouts import Example, line_examples, prompt, responder_examples
+from convogym.layouts import Example, line_examples, responder_examples
 
-RATES = ("one", "published")
+SHARES = {"one": None, "published": PUBLISHED_SHARES, "control": CONTROL_ONLY}
+RATES = tuple(SHARES)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def pair_example(model: LanguageModel, pair: Pair) -> Example:
     """The pair as ids; only the target and its eos are learnt."""
     target = [*model.tokenizer.encode(pair.target), model.tokenizer.eos]
     room = model.network.shape.n_positions - len(target)
-    context = prompt(model.layout, model.tokenizer, pair.persona, pair.history, pair.goals, room).ids
+    context = model.prompt(pair.persona, pair.history, pair.goals, room).ids
     return Example((*context, *target), (False,) * len(context) + (True,) * len(target), bool(pair.goals and pair.goals[-1]))
 
 
@@ -60,8 +61,8 @@ class FinetuneConfig:
     lr: float = 3e-4
     """AdamW's, falling linearly to 0"""
     rates: str = "one"
-    """one of `RATES`: the same rate for everything, or PersonaGPT's by part (`optimisers.PUBLISHED_SHARES`; with lr 5e-5 they
-    are its own)"""
+    """one of `RATES`: the same rate for everything, PersonaGPT's by part (`optimisers.PUBLISHED_SHARES`; with lr 5e-5 they are
+    its own), or of the embeddings the control tokens' alone"""
     pairs: int = 12
     """goal-conditioned pairs a step; half of them corrections, as long as there are any"""
     rehearsal: int = 2
@@ -189,8 +190,7 @@ class Finetuner:
         before = (self._following(model), mean_nll(network, self._held_out))
         kept: tuple[tuple[bool, float], int, tuple[float, float], dict[str, torch.Tensor]] | None = None
         first_state = copy.deepcopy(network.state_dict())
-        shares = PUBLISHED_SHARES if config.rates == "published" else None
-        optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, shares)
+        optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, SHARES[config.rates])
         try:
             for step in range(config.steps):
                 network.train()
@@ -201,8 +201,9 @@ class Finetuner:
                 losses = float(ctrl.detach()), float(persona.detach())
                 if not all(map(math.isfinite, losses)):
                     raise TrainingError(f"the loss is {losses} at step {step}: lower the learning rate.")
-                torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_norm)
-                optimiser.step(min(1.0, (step + 1) / 10) * (1 - step / config.steps))
+                norm = optimiser.step(min(1.0, (step + 1) / 10) * (1 - step / config.steps), config.max_norm)
+                if not math.isfinite(norm):
+                    raise TrainingError(f"the gradient of the loss is no number at step {step}: lower the learning rate.")
                 network.eval()
                 now: tuple[float, float] | None = None
                 if (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps:

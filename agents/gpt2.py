@@ -145,6 +145,26 @@ class GPT2(nn.Module):
         super().__init__()
         self.shape = shape
         self.transformer = Transformer(shape)
+        self.speakers: tuple[int, ...] = ()
+        """ids of the speaker tokens, whose embeddings are added as token types; () = the model has no types"""
+
+    def types(self, ids: Tensor, before: Tensor | None = None) -> Tensor | None:
+        """The type of every token: the last speaker token up to it, the first speaker's where there is none.
+
+        Args:
+            ids: (B, T) int64.
+            before: (B,) int64, the type of the token before each row; None = rows begin their text.
+
+        Returns:
+            (B, T) int64 ids, to be embedded like tokens (`token_type_ids` of GPT-2); None where the model has no types.
+        """
+        if not self.speakers:
+            return None
+        marks = torch.tensor(self.speakers, device=ids.device)
+        places = torch.arange(ids.size(1), device=ids.device).expand_as(ids)
+        last = torch.where(torch.isin(ids, marks), places, -1).cummax(1).values  # (B, T)
+        start = marks[:1].expand(len(ids)) if before is None else before
+        return torch.where(last < 0, start[:, None], ids.gather(1, last.clamp(min=0)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """GPT-2's initialisation: N(0, 0.02), residual maps scaled by 1 / sqrt(2 n_layer) (Radford et al. 2019, 2.3)."""
@@ -172,6 +192,9 @@ class GPT2(nn.Module):
         """
         body = self.transformer
         x = body.wte(ids) + body.wpe.weight[: ids.size(1)]  # (B, T, C)
+        types = self.types(ids)
+        if types is not None:
+            x = x + body.wte(types)
         x = F.dropout(x, dropout, self.training)
         for number, block in enumerate(body.layers()):
             q, k, v = block.attn.split(block.ln_1(x))
@@ -202,7 +225,15 @@ class GPT2(nn.Module):
         """(..., C) -> (..., V)."""
         return F.linear(hidden, self.transformer.wte.weight)
 
-    def cached(self, ids: Tensor, start: Tensor, keys: Tensor, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def cached(
+        self,
+        ids: Tensor,
+        start: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        before: Tensor | None = None,
+    ) -> Tensor:
         """Last hidden states of new tokens, whose keys and values are written to the cache.
 
         Everything but attention itself runs over the M real tokens alone: padding costs next to nothing.
@@ -213,6 +244,7 @@ class GPT2(nn.Module):
             keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j.
             values: likewise.
             lengths: (B,) int64, how many of each row's ids are real; None = all.
+            before: (B,) int64, the type of each row's last cached token, where the model has types; None = nothing is cached.
 
         Returns:
             (B, T, C) after the final norm; 0 at padding.
@@ -237,6 +269,9 @@ class GPT2(nn.Module):
             return full.view(b, t, *x.shape[1:])
 
         x = body.wte(real) + body.wpe(at)  # (M, C)
+        types = self.types(ids, before)
+        if types is not None:
+            x = x + body.wte(types.flatten() if place is None else types.flatten()[place])
         visible = torch.arange(length, device=ids.device) <= positions[:, :, None]  # (B, T, L)
         for layer, block in enumerate(body.layers()):
             q, k, v = block.attn.c_attn(block.ln_1(x)).view(len(x), 3, block.attn.heads, -1).unbind(1)  # (M, H, D) each

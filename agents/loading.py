@@ -16,13 +16,14 @@ def shipped_folder(name: str) -> Path:
     return Path(str(files("convogym") / "models" / name))
 
 
-def load(name: str | Path = "persona-mini", device: str = "cpu") -> LanguageModel:
+def load(name: str | Path = "persona-mini", device: str = "cpu", layout: str | None = None) -> LanguageModel:
     """Loads a GPT-2-family model.
 
     Args:
         name: a shipped model ("persona-mini"), a folder in the hub's format, or a hub id ("af1tang/personaGPT"; needs the
             network once, then comes from the hub's cache).
         device: where the weights go, e.g. "cpu" or "cuda".
+        layout: that the model is going to be trained in; None = its own.
 
     Raises:
         UnknownNameError: no shipped model, folder or hub id is called so.
@@ -30,12 +31,12 @@ def load(name: str | Path = "persona-mini", device: str = "cpu") -> LanguageMode
     """
     text = str(name)
     if text in SHIPPED:
-        return LanguageModel.load(shipped_folder(text), text, device)
+        return LanguageModel.load(shipped_folder(text), text, device, layout)
     folder = Path(text).expanduser()
     if folder.exists():
-        return LanguageModel.load(folder, text, device)
+        return LanguageModel.load(folder, text, device, layout)
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return LanguageModel.load(_downloaded(text), text, device)
+        return LanguageModel.load(_downloaded(text), text, device, layout)
     raise UnknownNameError("model", text, [*SHIPPED, "a folder", "a hub id such as af1tang/personaGPT"])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +14,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from convogym import layouts, transfertransfo
+from convogym.agents.double_heads import HEAD, DoubleHeads
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.starting import start_able_to_copy
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.errors import CheckpointError, InputError
+from convogym.dialogue import Dialogue
+from convogym.errors import CheckpointError, InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS
-from convogym.layouts import check_layout
+from convogym.layouts import Example, Prompt
 
 if TYPE_CHECKING:
     from convogym.agents.decoder import Decoder
     from convogym.agents.sampling import Sampling
     from convogym.agents.speaking import ModelSpeaker
 
+LAYOUTS = (*layouts.LAYOUTS, transfertransfo.LAYOUT)
 FORMAT = 1  # of the "convogym" section of config.json
 _IGNORED = (".attn.bias", ".attn.masked_bias")  # constant buffers that old checkpoints carry
 _SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(GPT2Shape))
@@ -37,13 +43,23 @@ class LanguageModel:
     name: str
     """what it is called in records: the name or path it was loaded by"""
     network: GPT2
-    """the weights; in evaluation mode unless a trainer has it"""
+    """the weights; in evaluation mode unless a trainer has it; a `DoubleHeads` where the folder has a second head"""
     tokenizer: BPETokenizer
     """its vocabulary, control tokens included"""
     layout: str
-    """one of `convogym.layouts.LAYOUTS`"""
+    """one of `LAYOUTS`"""
+    max_history: int = transfertransfo.MAX_HISTORY
+    """exchanges read before the last utterance; of layout `transfertransfo` alone"""
     taught: tuple[str, ...] = ()
     """goals it was taught beyond the published ones, in the order of their codes, which go on from theirs"""
+
+    def __post_init__(self) -> None:
+        """Checks the layout and tells the network its speaker tokens, where the layout has token types."""
+        if self.layout not in LAYOUTS:
+            raise UnknownNameError("layout", self.layout, LAYOUTS)
+        if self.layout == transfertransfo.LAYOUT:
+            marks = (transfertransfo.SPEAKER1, transfertransfo.SPEAKER2)
+            self.network.speakers = tuple(self.tokenizer.control(mark) for mark in marks)
 
     @staticmethod
     def fresh(
@@ -66,18 +82,25 @@ class LanguageModel:
             network.reset_parameters(generator)
         else:
             start_able_to_copy(network, counts, generator)
-        return LanguageModel(name, network.eval(), tokenizer, check_layout(layout))
+        return LanguageModel(name, network.eval(), tokenizer, layout)
 
     @staticmethod
-    def load(folder: Path, name: str | None = None, device: str = "cpu") -> LanguageModel:
+    def load(folder: Path, name: str | None = None, device: str = "cpu", layout: str | None = None) -> LanguageModel:
         """Reads a folder in the hub's format (`config.json`, `model.safetensors` or `pytorch_model.bin`, tokenizer files).
 
         Control tokens that the vocabulary lacks are added and the embedding grows by as many rows, each the mean of the old
         rows plus N(0, 0.02) noise from a fixed seed. A folder that this project did not write is read as layout `personagpt`,
         case kept.
 
+        Args:
+            folder: in the hub's format.
+            name: what to call it; None = the folder.
+            device: where the weights go.
+            layout: that the model is going to be trained in; None = its own.
+
         Raises:
-            CheckpointError: the folder is missing, damaged, or not of the GPT-2 family.
+            CheckpointError: the folder is missing, damaged, or not of the GPT-2 family, or its vocabulary is not that of its
+                weights.
         """
         config = _read_config(folder)
         ours = config.get("convogym", {"layout": "personagpt", "lower": False, "format": FORMAT})
@@ -95,18 +118,25 @@ class LanguageModel:
             raise CheckpointError(
                 f"{folder}/config.json: expected GPT-2's sizes ({', '.join(_SHAPE_FIELDS[:5])}), {error}."
             ) from error
-        tokenizer = BPETokenizer.load(folder, lower=bool(ours["lower"]))
-        if config.get("eos_token_id", tokenizer.eos) != tokenizer.eos:
+        own_layout = str(ours["layout"])
+        tokenizer = BPETokenizer.load(folder, lower=bool(ours["lower"]), layout=layout or own_layout)
+        if layout in (None, own_layout) and config.get("eos_token_id", tokenizer.eos) != tokenizer.eos:
             raise CheckpointError(
                 f"{folder}: config.json says eos is {config['eos_token_id']}, the tokenizer says {tokenizer.eos}."
             )
         weights = _read_weights(folder)
         embedding = weights["transformer.wte.weight"]
+        if tokenizer.own_ids > embedding.size(0):
+            raise CheckpointError(
+                f"{folder}: its vocabulary has {tokenizer.own_ids} ids, its weights were made for {embedding.size(0)}: "
+                "they are of different models; put the tokenizer of this checkpoint beside it."
+            )
         if len(tokenizer) > embedding.size(0):
             embedding = _grown(embedding, len(tokenizer))
             weights["transformer.wte.weight"] = embedding
         shape = dataclasses.replace(shape, vocab_size=embedding.size(0))
-        network = GPT2(shape)
+        head = weights.get(HEAD + "weight")
+        network = GPT2(shape) if head is None else DoubleHeads(shape, len(head))
         try:
             network.load_state_dict(weights, strict=True)
         except RuntimeError as error:
@@ -116,8 +146,11 @@ class LanguageModel:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
             raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
         network.to(device)
+        window = ours.get("max_history", transfertransfo.MAX_HISTORY)
+        if type(window) is not int or window < 0:
+            raise CheckpointError(f"{folder}/config.json: `max_history` must be a whole number of at least 0, got {window!r}.")
         taught = _read_taught(folder, ours.get("taught", []))
-        return LanguageModel(name or str(folder), network.eval(), tokenizer, check_layout(str(ours["layout"])), taught)
+        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
@@ -139,6 +172,7 @@ class LanguageModel:
 
     def _config(self, extra: dict[str, Any]) -> dict[str, Any]:
         eos = self.tokenizer.eos
+        window = {"max_history": self.max_history} if self.layout == transfertransfo.LAYOUT else {}
         return {
             "model_type": "gpt2",
             "architectures": ["GPT2LMHeadModel"],
@@ -151,10 +185,40 @@ class LanguageModel:
                 "format": FORMAT,
                 "layout": self.layout,
                 "lower": self.tokenizer.lower,
+                **window,
                 **({"taught": self.taught} if self.taught else {}),
                 **extra,
             },
         }
+
+    def prompt(self, persona: Sequence[str], history: Sequence[str], goals: Sequence[str | None], room: int) -> Prompt:
+        """The ids after which the next utterance is spoken; see `convogym.layouts.prompt`.
+
+        Raises:
+            InputError: also where a goal is named to a model whose layout has none.
+        """
+        if self.layout != transfertransfo.LAYOUT:
+            return layouts.prompt(self.layout, self.tokenizer, persona, history, goals, room)
+        if len(history) % 2 == 0 and goals and goals[-1] is not None:
+            raise InputError(
+                f"{self.name} reads layout {self.layout!r}, which has no goals: let another model be goal speaker."
+            )
+        return transfertransfo.prompt(self.tokenizer, persona, history, self.max_history, room)
+
+    def reply_examples(self, dialogue: Dialogue, max_tokens: int) -> list[Example]:
+        """Speaker 2's view of a dialogue, every reply a target, in the model's layout; what does not fit is left out."""
+        if self.layout != transfertransfo.LAYOUT:
+            return layouts.responder_examples(self.tokenizer, dialogue, max_tokens)
+        examples = []
+        for question in transfertransfo.questions_of(dialogue):
+            reply = question.candidates[-1]
+            with contextlib.suppress(InputError):
+                examples.append(
+                    transfertransfo.reply_example(
+                        self.tokenizer, question.facts, question.history, reply, self.max_history, max_tokens
+                    )
+                )
+        return examples
 
     def responder(self, sampling: Sampling | None = None) -> ModelSpeaker:
         """The model as speaker 2."""
@@ -232,7 +296,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     named = {}
     for name, tensor in weights.items():
         if not name.endswith(_IGNORED):
-            named[name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"] = tensor.float()
+            known = name.startswith(("transformer.", "lm_head.", HEAD))
+            named[name if known else f"transformer.{name}"] = tensor.float()
     embedding = named.get("transformer.wte.weight")
     if embedding is None or embedding.dim() != 2:
         raise CheckpointError(f"{folder}: expected GPT-2 tensors, found no token embedding among {sorted(named)[:3]} ...")

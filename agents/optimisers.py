@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -110,9 +111,11 @@ class OptimiserPair:
             max_norm: gradients together are scaled down to this norm.
 
         Returns:
-            The norm before clipping.
+            The norm before clipping. Where it is not finite, nothing was moved.
         """
         norm = float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+        if not math.isfinite(norm):
+            return norm
         for optimiser, rates in zip(self._pair, self._rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
@@ -133,41 +136,57 @@ class OptimiserPair:
 # Shares of the rate by part, from PersonaGPT's control stage (`train.py:train_loop`: control tokens 5e-4, other words 1e-8,
 # positions 1e-6, the rest 5e-5). There the rows of the embedding were slices without a gradient, so that no row ever moved.
 PUBLISHED_SHARES = {"control": 10.0, "words": 2e-4, "positions": 0.02}
+CONTROL_ONLY = {"control": 1.0, "words": 0.0, "positions": 0.0}
 
 
 class GroupedAdamW:
     """AdamW whose rate differs between control tokens, other words, positions and the rest."""
 
     def __init__(
-        self, network: nn.Module, lr: float, control_rows: Sequence[int] = (), shares: Mapping[str, float] | None = None
+        self,
+        network: nn.Module,
+        lr: float,
+        control_rows: Sequence[int] = (),
+        shares: Mapping[str, float] | None = None,
+        betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         """Splits the parameters.
 
         Args:
-            network: a `GPT2`.
+            network: a `GPT2`, with or without more heads; what needs no gradient is left alone.
             lr: rate of the rest.
             control_rows: rows of the token embedding that are control tokens.
             shares: of `lr`, for "control", "words" and "positions"; None = one rate for all.
+            betas: AdamW's.
         """
         named = dict(network.named_parameters())
         words, positions = named["transformer.wte.weight"], named["transformer.wpe.weight"]
         shares = shares or {"control": 1.0, "words": 1.0, "positions": 1.0}
-        rest = [p for p in named.values() if p is not words and p is not positions]
+        rest = [p for p in named.values() if p is not words and p is not positions and p.requires_grad]
         self._rates = [lr * max(shares["words"], shares["control"]), lr * shares["positions"], lr]
         groups = [{"params": [words]}, {"params": [positions]}, {"params": rest}]
-        self._optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=0.0)
         self._words = words
+        self._parameters = [words, positions, *rest]
         rows = torch.full((words.size(0), 1), lr * shares["words"])
         rows[list(control_rows)] = lr * shares["control"]
-        self._row_shares = rows / self._rates[0] if shares["words"] != shares["control"] else None  # (V, 1)
+        uneven = shares["words"] != shares["control"]
+        self._row_shares = (rows / self._rates[0]).to(words.device) if uneven else None  # (V, 1)
 
     @torch.no_grad()
-    def step(self, scale: float) -> None:
-        """Moves and forgets the gradients.
+    def step(self, scale: float, max_norm: float) -> float:
+        """Clips, moves and forgets the gradients.
 
         Args:
             scale: of all rates, from the schedule.
+            max_norm: gradients together are scaled down to this norm.
+
+        Returns:
+            The norm before clipping. Where it is not finite, nothing was moved.
         """
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+        if not math.isfinite(norm):
+            return norm
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         before = self._words.detach().clone()
@@ -176,3 +195,12 @@ class GroupedAdamW:
             # Without weight decay an AdamW step is proportional to its rate, so a row's can be scaled when it is taken.
             self._words.copy_(before + (self._words - before) * self._row_shares)
         self._optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on exactly."""
+        return self._optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the state of an earlier run."""
+        self._optimiser.load_state_dict(state)

@@ -17,15 +17,17 @@ import torch
 from torch.nn import functional
 
 from convogym.agents.decoder import Generated
+from convogym.agents.double_heads import DoubleHeads, choice_of, head_scores
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.training import padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.goals import DEFAULT_GOALS, GoalSet
-from convogym.layouts import P2, header, prompt, responder_examples
+from convogym.layouts import P2, header
 from convogym.metrics import consensus
 from convogym.speakers import GoalJudge
+from convogym.transfertransfo import Question
 
 Tick = Callable[[int], object]
 """called with the number of dialogues or lines just done"""
@@ -79,7 +81,7 @@ def likelihood(model: LanguageModel, dialogues: Sequence[Dialogue], tick: Tick =
     for i, dialogue in enumerate(dialogues):
         replies = [turn.reply for turn in dialogue.turns if turn.reply is not None]
         expected = sum(len(_ids(reply, model)) for reply in replies)
-        for example in responder_examples(model.tokenizer, dialogue, model.network.shape.n_positions):
+        for example in model.reply_examples(dialogue, model.network.shape.n_positions):
             losses = target_nll(model.network, padded([example]))
             nll[i] += float(losses.double().sum())
             tokens[i] += losses.numel()
@@ -125,9 +127,7 @@ def generated_replies(
             if not speaking:
                 continue
             contexts = [
-                prompt(
-                    model.layout, model.tokenizer, d.persona.facts if d.persona else (), d.utterances[: 2 * turn + 1], (), room
-                ).ids
+                model.prompt(d.persona.facts if d.persona else (), d.utterances[: 2 * turn + 1], (), room).ids
                 for _, d in speaking
             ]
             slots = [i for i, _ in speaking]
@@ -163,7 +163,7 @@ def candidate_scores(
     shape = model.network.shape
     facts = dialogue.persona.facts if dialogue.persona else ()
     room = shape.n_positions - min(longest, shape.n_positions // 2)
-    context = list(prompt(model.layout, model.tokenizer, facts, dialogue.utterances[: 2 * turn + 1], (), room).ids)
+    context = list(model.prompt(facts, dialogue.utterances[: 2 * turn + 1], (), room).ids)
     conditional = _continuation_log_probs(model, context, candidates)
     scores: npt.NDArray[np.float64] = conditional - np.array([alone(candidate) for candidate in candidates])
     return scores
@@ -204,7 +204,8 @@ def ranks_of_gold(
 ) -> list[npt.NDArray[np.bool_]]:
     """For every dialogue and reply, whether the true reply ranks first among it and random replies of the same dialogues.
 
-    Where a turn brings its own candidates (ConvAI2 with candidates), those are ranked instead.
+    Where a turn brings its own candidates (ConvAI2 with candidates), those are ranked instead. A model with a second head
+    ranks by it (TransferTransfo, P2 Bot), any other by `candidate_scores`.
     """
     pool = [turn.reply for d in dialogues for turn in d.turns if turn.reply]
     if len(set(pool)) <= distractors:
@@ -231,6 +232,12 @@ def ranks_of_gold(
                     if text != turn.reply:
                         chosen.add(text)
                 others = sorted(chosen)
+            if isinstance(model.network, DoubleHeads):
+                facts = dialogue.persona.facts if dialogue.persona else ()
+                question = Question(facts, dialogue.utterances[: 2 * i + 1], (*others, turn.reply))
+                judged = head_scores(model.network, choice_of(model, question))
+                hits.append(bool(judged[-1] > judged[:-1].max()))
+                continue
             scores = candidate_scores(model, dialogue, i, [turn.reply, *others], alone)
             hits.append(bool(scores[0] > scores[1:].max()))
         out.append(np.array(hits, bool))
@@ -322,14 +329,7 @@ def said_lines(
     for group in _chunks(wanted, rows):
         decoder.forget()
         prompts = [
-            prompt(
-                model.layout,
-                model.tokenizer,
-                contexts[c].partner_persona,
-                contexts[c].history,
-                (*contexts[c].goals, goals[action]),
-                room,
-            ).ids
+            model.prompt(contexts[c].partner_persona, contexts[c].history, (*contexts[c].goals, goals[action]), room).ids
             for c, action in group
         ]
         noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])

@@ -12,7 +12,6 @@ from convogym.agents.decoder import Generated
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
-from convogym.layouts import prompt
 from convogym.speakers import Request, Utterance
 
 SILENCE = "..."  # what stands in the record where a speaker said nothing readable
@@ -71,7 +70,7 @@ class ModelSpeaker:
         if not requests:
             return []
         room = self._decoder.room - self.sampling.max_tokens
-        prompts = [prompt(self.model.layout, self.model.tokenizer, r.persona, r.history, r.goals, room) for r in requests]
+        prompts = [self.model.prompt(r.persona, r.history, r.goals, room) for r in requests]
         noise = np.stack([r.noise for r in requests])
         generated = self._decoder.generate([r.slot for r in requests], [p.ids for p in prompts], noise, self.sampling)
         return [self._utterance(g, p.dropped_turns > 0) for g, p in zip(generated, prompts, strict=True)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from convogym import transfertransfo
 from convogym.errors import CheckpointError
 from convogym.layouts import CONTROL_TOKENS
 from convogym.text import normalise
@@ -17,52 +18,68 @@ from convogym.text import normalise
 EOS = "<|endoftext|>"
 
 
+def special_tokens(layout: str) -> tuple[str, tuple[str, ...]]:
+    """What ends an utterance in a layout, and the layout's other control tokens."""
+    if layout == transfertransfo.LAYOUT:
+        return transfertransfo.EOS, transfertransfo.CONTROL_TOKENS
+    return EOS, CONTROL_TOKENS
+
+
 class BPETokenizer:
     """A byte-level BPE vocabulary followed by eos (inside it, for GPT-2) and the control tokens."""
 
-    def __init__(self, bpe: tokenizers.Tokenizer, *, lower: bool) -> None:
+    def __init__(self, bpe: tokenizers.Tokenizer, *, lower: bool, layout: str = "inline") -> None:
         """Takes a vocabulary and adds what it lacks.
 
         Args:
-            bpe: byte-level BPE. Missing eos or control tokens get the next free ids, in the order eos, `CONTROL_TOKENS`.
+            bpe: byte-level BPE. Missing eos or control tokens get the next free ids, in the order eos, control tokens.
             lower: whether text is brought to the project's spelling first (`convogym.text.normalise`).
+            layout: says what eos and the control tokens are.
         """
-        for token in (EOS, *CONTROL_TOKENS):
+        eos, controls = special_tokens(layout)
+        known = bpe.get_vocab(with_added_tokens=True)
+        self.own_ids: int = 1 + max((i for token, i in known.items() if token not in (eos, *controls)), default=-1)
+        """one more than the highest id that is none of eos and the control tokens"""
+        for token in (eos, *controls):
             bpe.add_special_tokens([token])  # where it is there already, this makes sure that no text can become it
         self._bpe = bpe
         self.lower = lower
         ids = bpe.get_vocab(with_added_tokens=True)
-        self._control = {token: ids[token] for token in CONTROL_TOKENS}
-        self._eos = ids[EOS]
+        self._control = {token: ids[token] for token in controls}
+        self._eos = ids[eos]
+        self._others = sorted(
+            i for i, token in bpe.get_added_tokens_decoder().items() if token.special and token.content not in (eos, *controls)
+        )
         bpe.encode_special_tokens = True  # text that looks like a control token stays text
         self._encode = lru_cache(maxsize=1 << 16)(self._encode_now)
 
     @staticmethod
-    def learn(texts: Iterable[str], size: int) -> BPETokenizer:
+    def learn(texts: Iterable[str], size: int, layout: str = "inline") -> BPETokenizer:
         """Learns a lower-case vocabulary.
 
         Args:
             texts: normalised text.
             size: number of ids in all, eos and control tokens included.
+            layout: says what those are.
         """
         bpe = tokenizers.Tokenizer(models.BPE())
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         bpe.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=size - 1 - len(CONTROL_TOKENS),
+            vocab_size=size - 1 - len(special_tokens(layout)[1]),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             special_tokens=[],
             show_progress=False,
         )
         bpe.train_from_iterator(texts, trainer)
-        return BPETokenizer(bpe, lower=True)
+        return BPETokenizer(bpe, lower=True, layout=layout)
 
     @staticmethod
-    def load(folder: Path, *, lower: bool) -> BPETokenizer:
+    def load(folder: Path, *, lower: bool, layout: str = "inline") -> BPETokenizer:
         """Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
 
         Raises:
-            CheckpointError: neither is there, or they cannot be read.
+            CheckpointError: neither is there, they cannot be read, or nothing in them ends an utterance.
         """
         whole, vocab, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
         try:
@@ -85,7 +102,11 @@ class BPETokenizer:
             raise
         except Exception as error:  # the tokenizers library raises bare Exception for anything it cannot parse
             raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}).") from error
-        return BPETokenizer(bpe, lower=lower)
+        if special_tokens(layout)[0] == EOS and bpe.token_to_id(EOS) is None:
+            raise CheckpointError(
+                f"{folder}: its vocabulary has no {EOS!r}, so the model never learnt to end an utterance; take another base."
+            )
+        return BPETokenizer(bpe, lower=lower, layout=layout)
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json`."""
@@ -102,8 +123,8 @@ class BPETokenizer:
 
     @property
     def control_ids(self) -> tuple[int, ...]:
-        """The ids no text ever has, eos included."""
-        return (self._eos, *self._control.values())
+        """The ids no text ever has: eos, the layout's control tokens, and other special tokens of the vocabulary."""
+        return (self._eos, *self._control.values(), *self._others)
 
     def control(self, token: str) -> int:
         """The id of a control token."""

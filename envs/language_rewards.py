@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from convogym.envs.rewards import Facts, Scene
 
 
-def coherence(with_context: float, alone: float) -> float:
-    """How surely a reply belongs to its context rather than to none, in -0.5..0.5.
+def coherence(with_context: float, alone: float, tokens: float) -> float:
+    """How surely a token of a reply belongs to its context rather than to none, in -0.5..0.5.
 
-    `p(a | context) / (p(a | context) + p(a)) - 0.5`: the chance that the reply was said in this context, where both are
-    equally likely beforehand. P2 Bot takes the chance that its next-utterance head gives for the same question, minus 0.5.
+    `1 / (1 + exp(-m)) - 0.5` with m the mean over tokens of `log p(a_t | context, a_<t) - log p(a_t | a_<t)`: the chance that
+    the context was there, where both are equally likely beforehand, as its average token tells. P2 Bot takes the chance that
+    its next-utterance head gives for the same question, minus 0.5; of whole replies this ratio would be near 1 for nearly all.
 
     Args:
         with_context: natural log-probability of the reply given persona and history.
         alone: natural log-probability of the reply by itself.
+        tokens: how many tokens it has, at least 1.
     """
-    return 0.5 * math.tanh((with_context - alone) / 2)  # the logistic function minus a half, without overflow
+    return 0.5 * math.tanh((with_context - alone) / tokens / 2)  # the logistic function minus a half, without overflow
 
 
 class Language:
@@ -52,7 +54,7 @@ class Language:
 
 
 class Coherence:
-    """How surely the reply belongs to its persona and history (see `coherence`), -0.5..0.5."""
+    """How surely the reply belongs to its persona and history, -0.5..0.5 (see `coherence`)."""
 
     name = "coherence"
 
@@ -71,5 +73,6 @@ class Coherence:
             [*(scene.persona for scene in scenes), *nothing],
             [*((*scene.history, scene.line) for scene in scenes), *nothing],
             replies * 2,
-        )[:, 0]  # (2n,)
-        return [coherence(*pair) for pair in zip(found[: len(scenes)], found[len(scenes) :], strict=True)]
+        )  # (2n, 2)
+        pairs = zip(found[: len(scenes)], found[len(scenes) :], strict=True)
+        return [coherence(float(within), float(alone), float(tokens)) for (within, _), (alone, tokens) in pairs]

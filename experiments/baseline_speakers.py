@@ -17,7 +17,6 @@ from torch import Tensor
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.speaking import SILENCE
-from convogym.layouts import prompt
 from convogym.speakers import Request
 
 
@@ -143,7 +142,7 @@ class BatchedGenerate:
 
 def _prompts(model: LanguageModel, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
     room = model.network.shape.n_positions - sampling.max_tokens
-    return [list(prompt(model.layout, model.tokenizer, r.persona, r.history, r.goals, room).ids) for r in requests]
+    return [list(model.prompt(r.persona, r.history, r.goals, room).ids) for r in requests]
 
 
 def _banned(model: LanguageModel) -> list[int]:

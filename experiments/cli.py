@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.experiments import people_commands, steering_cli
+from convogym.experiments import people_commands, steering_cli, training_cli
 from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.experiments.options import (
     Candidates,
@@ -52,6 +52,7 @@ evaluate = typer.Typer(
 )
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(steering_cli.app)
+app.add_typer(training_cli.app)
 evaluate.add_typer(steering_cli.evaluate)
 people_commands.register(app, evaluate)
 
@@ -265,7 +266,8 @@ def finetune(
     model: Model = "persona-mini",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 120,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
-    rates: Annotated[str, typer.Option(help="one rate for all, or published: PersonaGPT's shares by part.")] = "one",
+    rates: Annotated[str, typer.Option(help="one for all, published (PersonaGPT's shares by part) or control.")] = "one",
+    lora: Annotated[int, typer.Option(min=0, help="Train adapters of this rank (needs peft) and merge them; 0 = all.")] = 0,
     tolerance: Annotated[float, typer.Option(min=0.0, help="How much worse the model may get before it is refused.")] = 0.02,
     tensorboard: Tensorboard = None,
     seed: Seed = 0,
@@ -281,7 +283,7 @@ def finetune(
     from convogym.experiments import finetune as finetuning
 
     with stoppable(lambda: "Nothing was written: the tuned model is saved only at the end."):
-        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress, rates)
+        done = finetuning.finetune(store, model, out, steps, lr, tolerance, seed, tensorboard, console.progress, rates, lora)
     console.result(done if json else {**done, "curve": None}, "fine-tuned")
 
 

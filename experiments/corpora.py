@@ -59,6 +59,11 @@ def read_folder(folder: Path) -> dict[str, list[Dialogue]]:
     Raises:
         InputError: the folder is missing or holds no corpus.
     """
+    return {name: [spelled(d) for d in dialogues] for name, dialogues in read_raw(folder).items()}
+
+
+def read_raw(folder: Path) -> dict[str, list[Dialogue]]:
+    """All corpora of a folder, by file name without endings, as they are written; raises what `read_folder` raises."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of corpora (*.jsonl.gz, *.jsonl, *.txt, *.json, *.csv), found none.")
     corpora: dict[str, list[Dialogue]] = {}
@@ -66,8 +71,7 @@ def read_folder(folder: Path) -> dict[str, list[Dialogue]]:
         name = path.name.split(".")[0]
         if not path.name.endswith((".jsonl.gz", ".jsonl", ".txt", ".json", ".csv")) or name.startswith(LEFT_OUT):
             continue
-        dialogues = [d for d in read_dialogues(path) if not any(PLACEHOLDER in text.lower() for text in d.utterances)]
-        corpora[name] = [spelled(d) for d in dialogues]
+        corpora[name] = [d for d in read_dialogues(path) if not any(PLACEHOLDER in text.lower() for text in d.utterances)]
     if not corpora:
         raise InputError(f"{folder}: expected corpora (*.jsonl.gz, *.jsonl, *.txt, *.json, *.csv) in it, found none.")
     return corpora

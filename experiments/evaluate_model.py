@@ -81,7 +81,7 @@ def evaluate_model(
     }
     parts = []
     if protocol != "personagpt":
-        parts.append(_convai2_scores(loaded, [_cut(each) for each in dialogues], drawn, decoding, seed, hits, progress))
+        parts.append(convai2_scores(loaded, [_cut(each) for each in dialogues], drawn, decoding, seed, hits, progress))
     if protocol != "convai2":
         parts.append(_personagpt_scores(loaded, dialogues, seed, progress))
     for part in parts:
@@ -90,7 +90,7 @@ def evaluate_model(
     return result
 
 
-def _convai2_scores(
+def convai2_scores(
     model: LanguageModel,
     dialogues: Sequence[Dialogue],
     decoding: Decoding,
@@ -99,6 +99,7 @@ def _convai2_scores(
     hits: bool,
     progress: bool,
 ) -> dict[str, Any]:
+    """The scores of protocol `convai2`; arguments as of `evaluate_model`, every dialogue ending with a reply."""
     from convogym.agents import scoring
 
     def bar(what: str) -> Any:

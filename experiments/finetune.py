@@ -117,6 +117,7 @@ def finetune(
     tensorboard: Path | None = None,
     progress: bool = False,
     rates: str = "one",
+    lora: int = 0,
 ) -> dict[str, Any]:
     """Fine-tunes and writes a model, unless it got worse.
 
@@ -131,6 +132,7 @@ def finetune(
         tensorboard: log folder; None = `out` with ".log" added.
         progress: show a bar on stderr.
         rates: see `FinetuneConfig.rates`.
+        lora: rank of low-rank adapters, which alone are trained, with the control tokens; 0 = the whole network is.
 
     Returns:
         What was learnt from and what came of it.
@@ -146,6 +148,7 @@ def finetune(
     from convogym.agents.finetuning import FinetuneConfig, Finetuner
     from convogym.agents.folders import check_replaceable
     from convogym.agents.loading import load
+    from convogym.agents.lora import add_adapters, merge_adapters
     from convogym.agents.model import LanguageModel
     from convogym.agents.reader import FOLLOWS, load_reader
     from convogym.experiments.evaluate_goals import held_out_dialogues
@@ -154,11 +157,13 @@ def finetune(
         raise InputError(f"{store}: expected an episode store, found none; make one with `convogym collect --store {store}`.")
     out = Path(os.path.abspath(out))
     check_replaceable(out)
-    config = FinetuneConfig(steps=steps, lr=lr, rates=rates, tolerance=tolerance, seed=seed)
+    config = FinetuneConfig(steps=steps, lr=lr, rates="control" if lora else rates, tolerance=tolerance, seed=seed)
     judge = load_reader()
     with EpisodeStore(store) as opened:
         pairs, counts = pairs_of(worth_reading(opened), judge)
     tuned = load(model)
+    if lora:
+        add_adapters(tuned.network, lora, seed)
     contexts = scoring.contexts_of(held_out_dialogues(200), CONTEXTS, np.random.default_rng([seed, 6]))
 
     def following(candidate: LanguageModel) -> float:
@@ -185,7 +190,9 @@ def finetune(
             f"the tuned model got worse than --tolerance {tolerance} allows (following {result.following_before:.3f} -> "
             f"{result.following_after:.3f}, loss {result.nll_before:.3f} -> {result.nll_after:.3f}); no model was written."
         )
-    about = {"tuned_from": model, "seed": seed, "finetune": dataclasses.asdict(config), "learnt_from": counts}
+    about = {"tuned_from": model, "seed": seed, "finetune": dataclasses.asdict(config), "lora": lora, "learnt_from": counts}
+    if lora:
+        merge_adapters(tuned.network)
     tuned.save(out, torch.float16, about)
     return {
         "model": model,

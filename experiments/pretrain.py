@@ -23,7 +23,7 @@ from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.starting import start_able_to_point
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.agents.training import Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
+from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
@@ -86,8 +86,10 @@ class Recipe:
     """steps of talk with personas and goals, the rates falling to 0"""
     answer_steps: int = 800
     """steps in which most replies answer questions after facts, the rates falling once more"""
+    more_answer_steps: int = 560
+    """steps of the same once more"""
     answer_share: float = 0.7
-    """of the full rates, where those steps begin"""
+    """of the full rates, where each of the two begins"""
     answer_pointing: float = 1.0
     """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
@@ -102,8 +104,9 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     """The phases of a recipe: name, mix, how the steps go, and the step the phase ends at."""
     talked = recipe.fact_steps + recipe.talk_steps
     answered = talked + recipe.answer_steps
+    ended = answered + recipe.more_answer_steps
 
-    def config(until: int, fall_from: int, share: float, pointing: float = 0.0) -> TrainingConfig:
+    def config(until: int, fall_from: int, share: float) -> TrainingConfig:
         return TrainingConfig(
             steps=until,
             batch_tokens=2048,
@@ -112,15 +115,16 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             other_lr=recipe.rates[1] * share,
             weight_decay=0.05,
             decay_from=fall_from,
-            pointing=pointing,
             seed=seed,
         )
 
+    answers = _scaled(ANSWERS, recipe)
     first = config(talked, talked * 2 // 5, 1.0)
     return (
         ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
         ("talk", _scaled(TALK, recipe), first, talked),
-        ("answers", _scaled(ANSWERS, recipe), config(answered, talked, recipe.answer_share, recipe.answer_pointing), answered),
+        ("answers", answers, config(answered, talked, recipe.answer_share), answered),
+        ("answers", answers, config(ended, answered, recipe.answer_share), ended),
     )
 
 
@@ -184,6 +188,7 @@ def pretrain(
         if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
             start_able_to_point(model.network, torch.Generator().manual_seed(seed))
         for progress in trainer.run(stop, checkpoint_minutes):
+            progress = progress._replace(loss=progress.terms["loss"])  # what the phases have in common
             watch_losses: dict[str, float] = {}
             if progress.step % WATCH_EVERY == 0 or progress.step == end:
                 model.network.eval()
@@ -220,10 +225,11 @@ def _trainer(
     config: TrainingConfig,
     out: Path,
     phase: str,
-) -> Trainer:
+) -> Trainer[Example]:
     made = corpora_module.epoch_maker(mix, train, model.tokenizer, recipe.layout, recipe.max_tokens, config.seed)
 
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    return Trainer(model, epoch, config, out, stream=phase)
+    objective = NextToken(model.network, recipe.answer_pointing if phase == "answers" else 0.0)
+    return Trainer(objective, epoch, config, out, stream=phase)

@@ -52,6 +52,18 @@ def check_rescorable(reward: str) -> None:
         raise InputError("`manual` cannot be computed from records: the number of each turn is in them, as its reward.")
 
 
+def recorded_pool(episodes: Sequence[Episode]) -> str:
+    """The name of the personas that episodes were recorded with, "train" where it is not told.
+
+    Raises:
+        InputError: it differs between them.
+    """
+    names = sorted({name if isinstance(name := episode.spec.get("personas"), str) else "train" for episode in episodes})
+    if len(names) != 1:
+        raise InputError(f"the episodes were recorded with personas from {', '.join(names)}: name one with --personas.")
+    return names[0]
+
+
 def rescored(episodes: Sequence[Episode], reward: Reward, embed: Embed | None = None) -> list[Episode]:
     """The episodes with every turn's reward and terms computed anew.
 

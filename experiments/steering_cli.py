@@ -71,7 +71,9 @@ def rescore(
         Path | None, typer.Option(help="Markdown page: how the terms go together, and the talks that pay best, to read.")
     ] = None,
     model: Model = "persona-mini",
-    personas: Personas = "train",
+    personas: Annotated[
+        str | None, typer.Option(help="Pool that rewards draw others from; by default the one recorded with.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -88,11 +90,11 @@ def rescore(
     console = Console(json)
     rescoring.check_rescorable(reward)
     check_new(out)
-    pool = load_personas(personas)
     with open_existing(store) as opened:
         before = [episode for episode in opened.episodes() if episode.turns and episode.persona]
         if not before:
             raise InputError(f"{store} holds no episode with a persona and a turn.")
+        pool = load_personas(personas or rescoring.recorded_pool(before))
         needs_features = any(name == "ranking" for _, name in parse_reward(reward))
         embed = load_model(model).responder().embed if needs_features else None
         built = build_reward(

@@ -113,6 +113,26 @@ def test_cut_off_weights_are_refused(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_base_without_an_end_is_refused(tmp_path: Path) -> None:
+    """A GPT-2 whose vocabulary has no <|endoftext|>: it would never have learnt to stop."""
+    folder = saved(tmp_path)
+    text = (folder / "tokenizer.json").read_text("utf-8").replace("<|endoftext|>", "<|theend|>")
+    (folder / "tokenizer.json").write_text(text, "utf-8")
+    with pytest.raises(CheckpointError, match=r"no '<\|endoftext\|>'.*another base"):
+        load(folder)
+
+
+def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    words = [f"word{i} and another{i}" for i in range(900)]
+    BPETokenizer.learn(words, 700).save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"693 ids, its weights were made for 400.*different models"):
+        load(folder)
+
+
 def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
     model = tiny_model()
     with torch.no_grad():

@@ -18,7 +18,16 @@ from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
 TINY = dataclasses.replace(
-    RECIPE, vocabulary=600, n_embd=16, n_layer=4, n_head=4, grammar=0.02, fact_steps=2, talk_steps=2, answer_steps=1
+    RECIPE,
+    vocabulary=600,
+    n_embd=16,
+    n_layer=4,
+    n_head=4,
+    grammar=0.02,
+    fact_steps=2,
+    talk_steps=2,
+    answer_steps=1,
+    more_answer_steps=1,
 )
 
 
@@ -46,7 +55,9 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers"] and all(entry["watch"] for entry in log)
+    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers", "answers"] and all(
+        entry["watch"] for entry in log
+    )
 
 
 def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:

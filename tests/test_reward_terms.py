@@ -97,14 +97,15 @@ class TestLanguageAndCoherence:
         assert Language(FakeScorer()).score([scene("i see it")], [None]) == pytest.approx([3 * math.log(0.5) / 4])
 
     def test_coherence_is_the_chance_that_the_context_was_there_minus_a_half(self) -> None:
-        assert coherence(-3.0, -3.0) == 0.0
-        assert coherence(math.log(0.3), math.log(0.1)) == pytest.approx(0.75 - 0.5)
-        assert coherence(-1e9, 0.0) == -0.5 and coherence(0.0, -1e9) == 0.5
+        assert coherence(-3.0, -3.0, 2) == 0.0
+        assert coherence(math.log(0.3), math.log(0.1), 1) == pytest.approx(0.75 - 0.5)
+        assert coherence(math.log(0.09), math.log(0.01), 2) == pytest.approx(0.75 - 0.5)  # the same for each of two tokens
+        assert coherence(-1e9, 0.0, 1) == -0.5 and coherence(0.0, -1e9, 1) == 0.5
 
     def test_a_reply_made_of_persona_and_history_coheres_more(self) -> None:
         scenes = [scene("two dogs", history=("hello", "two cats")), scene("blue moon")]
         near, far = Coherence(FakeScorer()).score(scenes, [None, None])
-        assert near == pytest.approx(1 / (1 + 0.25) - 0.5)  # both words known: 1 against 1/2 * 1/2
+        assert near == pytest.approx(1 / (1 + 0.25 ** (1 / 3)) - 0.5)  # both words known: 1 against 1/2 * 1/2, three tokens
         assert far == 0.0
 
     def test_a_model_scores_a_reply_alone_as_the_ranking_of_candidates_does(self) -> None:
@@ -164,8 +165,9 @@ class TestP2Bot:
         [values] = reward.score(scenes, [reward.begin(PERSONA, 0)])
         language = 2 * math.log(0.5) / 3
         perceived = 1.875 * (1 - 0.5 * math.exp(-2))  # two words of the first fact: evidence 2; second turn
-        assert values["repetition"] == 1.0 and values["coherence"] == pytest.approx(0.3)
-        assert reward.total(values) == pytest.approx(0.1 * 0.3 + 0.5 * perceived + 0.5 * language - 0.1)
+        coheres = 1 / (1 + 0.25 ** (1 / 3)) - 0.5
+        assert values["repetition"] == 1.0 and values["coherence"] == pytest.approx(coheres)
+        assert reward.total(values) == pytest.approx(0.1 * coheres + 0.5 * perceived + 0.5 * language - 0.1)
 
 
 class TestManual:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from convogym.agents.optimisers import orthogonalised
 from convogym.agents.starting import pointing_layer
 from convogym.agents.training import (
     POINTED,
+    NextToken,
     Trainer,
     TrainingConfig,
     batches,
     cited,
+    has_bfloat16,
     mean_nll,
     padded,
     pointing_nll,
@@ -63,7 +66,7 @@ def test_masked_loss_equals_a_loop_over_single_tokens() -> None:
 
 def test_batches_take_every_example_once_within_the_bound() -> None:
     some = examples(30)
-    groups = batches(some, 600, np.random.default_rng(0))
+    groups = batches([len(e.ids) for e in some], 600, np.random.default_rng(0))
     assert sorted(i for group in groups for i in group) == list(range(len(some)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(len(some[i].ids) for i in group) <= 600
@@ -73,7 +76,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     ends = []
     for _ in range(2):
         model = tiny_model()
-        losses = [p.loss for p in Trainer(model, epoch, CONFIG).run()]
+        losses = [p.loss for p in Trainer(NextToken(model.network), epoch, CONFIG).run()]
         ends.append((losses, state(model)))
     assert ends[0][0] == ends[1][0]
     assert all(torch.equal(a, b) for a, b in zip(ends[0][1], ends[1][1], strict=True))
@@ -82,11 +85,11 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 @pytest.mark.parametrize("killed_after", [1, 5, 7])
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path, killed_after: int) -> None:
     whole = tiny_model()
-    list(Trainer(whole, epoch, CONFIG).run())
-    first = Trainer(tiny_model(), epoch, CONFIG, tmp_path)
+    list(Trainer(NextToken(whole.network), epoch, CONFIG).run())
+    first = Trainer(NextToken(tiny_model().network), epoch, CONFIG, tmp_path)
     list(first.run(until=killed_after))
     again = tiny_model(seed=9)
-    second = Trainer(again, epoch, CONFIG, tmp_path)
+    second = Trainer(NextToken(again.network), epoch, CONFIG, tmp_path)
     assert second.resume() and second.step == killed_after
     list(second.run())
     assert all(torch.equal(a, b) for a, b in zip(state(whole), state(again), strict=True))
@@ -101,7 +104,7 @@ def test_several_batches_a_step_give_the_gradient_of_one_large_batch() -> None:
         TrainingConfig(1, batch_tokens=max(len(e.ids) for e in some) * 2, accumulate=4),
     ):
         model = tiny_model()
-        trainer = Trainer(model, lambda number: some, config)
+        trainer = Trainer(NextToken(model.network), lambda number: some, config)
         (progress,) = trainer.run()
         ends.append((progress.tokens, progress.loss, state(model)))
     assert ends[0][0] == ends[1][0] == sum(len(e.ids) for e in some)
@@ -111,40 +114,68 @@ def test_several_batches_a_step_give_the_gradient_of_one_large_batch() -> None:
 
 
 def test_resume_without_a_checkpoint_says_no(tmp_path: Path) -> None:
-    assert not Trainer(tiny_model(), epoch, CONFIG, tmp_path).resume()
+    assert not Trainer(NextToken(tiny_model().network), epoch, CONFIG, tmp_path).resume()
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    trainer = Trainer(tiny_model(), epoch, CONFIG, tmp_path)
+    trainer = Trainer(NextToken(tiny_model().network), epoch, CONFIG, tmp_path)
     list(trainer.run(until=1))
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="expected a checkpoint"):
-        Trainer(tiny_model(), epoch, CONFIG, tmp_path).resume()
+        Trainer(NextToken(tiny_model().network), epoch, CONFIG, tmp_path).resume()
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     model = tiny_model()
-    trainer = Trainer(model, epoch, CONFIG, tmp_path)
+    trainer = Trainer(NextToken(model.network), epoch, CONFIG, tmp_path)
     list(trainer.run(until=2))
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     with torch.no_grad():
         model.network.transformer.wpe.weight[:] = float("nan")
-    with pytest.raises(TrainingError, match="step 2"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 2 .*last good checkpoint is .*checkpoint\.pt"):
         list(trainer.run())
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
 
 
+class Cliff(NextToken):
+    """A loss of 0 whose gradient is no number: the root of 0."""
+
+    def sums(self, examples: Sequence[Example], dropout: float, step: int) -> Mapping[str, torch.Tensor]:
+        return {"loss": (0 * self.network.transformer.wpe.weight).sqrt().sum()}
+
+
+def test_a_gradient_that_is_not_a_number_does_not_reach_the_weights() -> None:
+    model = tiny_model()
+    before = state(model)
+    with pytest.raises(TrainingError, match=r"gradient no number at step 0 .*no checkpoint yet"):
+        list(Trainer(Cliff(model.network), epoch, CONFIG).run())
+    assert all(torch.equal(a, b) for a, b in zip(before, state(model), strict=True))
+
+
+def test_bfloat16_computes_nearly_the_same_loss() -> None:
+    losses = []
+    for bf16 in (False, True):
+        config = dataclasses.replace(CONFIG, bf16=bf16, dropout=0.0)
+        losses.append(next(Trainer(NextToken(tiny_model().network), epoch, config).run()).loss)
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
+    assert isinstance(has_bfloat16("cpu"), bool)
+
+
 def test_no_examples_is_an_error() -> None:
     with pytest.raises(InputError, match="nothing to train on"):
-        list(Trainer(tiny_model(), lambda number: [], CONFIG).run())
+        list(Trainer(NextToken(tiny_model().network), lambda number: [], CONFIG).run())
 
 
 def test_training_learns() -> None:
     model = tiny_model()
     some = examples(20)
     before = mean_nll(model.network, some)
-    list(Trainer(model, lambda number: some, TrainingConfig(steps=60, batch_tokens=1500, warmup=5, seed=1)).run())
+    list(
+        Trainer(
+            NextToken(model.network), lambda number: some, TrainingConfig(steps=60, batch_tokens=1500, warmup=5, seed=1)
+        ).run()
+    )
     assert mean_nll(model.network, some) < 0.6 * before
 
 
@@ -158,7 +189,7 @@ def test_pointing_loss_equals_a_loop_over_labelled_places() -> None:
         for citation in example.citations:
             for place in range(citation.start - 1, min(citation.start - 1 + POINTED, citation.stop - 1)):
                 attention = torch.softmax(keys[row, : place + 1] @ queries[row, place] / 6**0.5, 0)
-                expected.append(-sum(attention[start:stop].sum() for start, stop in citation.sources).log())
+                expected.append(-torch.stack([attention[start:stop].sum() for start, stop in citation.sources]).sum().log())
     assert len(expected) > 30
     torch.testing.assert_close(pointing_nll(queries, keys, mask), torch.stack(expected), atol=1e-5, rtol=1e-5)
 
@@ -182,8 +213,9 @@ def test_a_head_learns_to_look_at_what_replies_reveal() -> None:
     for weight in (0.0, 1.0):
         model = LanguageModel.fresh("tiny", GPT2Shape(len(tiny_tokenizer()), 512, 32, 3, 4), tiny_tokenizer(), "inline", 0)
         before = missed(model)
-        progress = list(Trainer(model, epoch, TrainingConfig(steps=40, batch_tokens=1500, warmup=4, pointing=weight)).run())
-        assert (progress[-1].pointing > 0) == (weight > 0)
+        config = TrainingConfig(steps=40, batch_tokens=1500, warmup=4)
+        progress = list(Trainer(NextToken(model.network, weight), epoch, config).run())
+        assert set(progress[-1].terms) == ({"loss", "pointing"} if weight else {"loss"})
         after.append(missed(model))
     assert after[1] < 0.8 * before and after[1] < 0.8 * after[0]
 

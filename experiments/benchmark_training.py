@@ -1,0 +1,170 @@
+"""How fast the trainer is beside PersonaGPT's loop: target tokens a second, same model, same talks, one run. Gives a dict.
+
+The loop is PersonaGPT's (`train.py:pretrain`, `fit_on_batch`): one pair of context and utterance at a time, the context
+encoded anew for each, the utterance after it against the context's keys and values, the gradients of 64 pairs added up before
+AdamW takes a step. It runs the transformers library's network and is fed this project's ids, with one eos. The loss is that
+library's on the utterance alone, so an utterance's first token is not learnt; it is counted as a target all the same.
+
+Both read the same dialogues once, every utterance of both speakers a target, with the same optimiser at the same constant
+rate. Whether a token seen teaches as much is measured: both models are scored on dialogues that neither has read.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from convogym import steered_talk
+from convogym.agents.model import LanguageModel
+from convogym.agents.optimisers import GroupedAdamW
+from convogym.agents.training import NextToken, Trainer, TrainingConfig, batches, keep_memory, mean_nll
+from convogym.dialogue import Dialogue
+from convogym.errors import InputError
+from convogym.experiments.baseline_speakers import in_transformers
+from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
+from convogym.experiments.corpora import spelled
+from convogym.experiments.regimes import both_views
+from convogym.layouts import Example
+
+PAIRS_A_STEP = 64  # `gradient_accumulation_steps` of PersonaGPT's .env
+LR = 5e-5  # its `learn_rate`
+MAX_NORM = 1.0
+HELD_OUT = 40  # dialogues
+
+
+def pairs_of(example: Example, eos: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Each learnt utterance of an example, its eos included, after all that stands before it: PersonaGPT's (x, y)."""
+    start = 0
+    for place, (token, learnt) in enumerate(zip(example.ids, example.learnt, strict=True)):
+        if not learnt or not example.learnt[place - 1]:
+            start = place
+        if learnt and token == eos:
+            yield example.ids[:start], example.ids[start : place + 1]
+            start = place + 1
+
+
+def one_pair_at_a_time(
+    model: LanguageModel, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], lr: float, tick: Tick
+) -> int:
+    """Trains as PersonaGPT does.
+
+    Args:
+        model: trained in place.
+        pairs: contexts and utterances, in the order they are read.
+        lr: AdamW's.
+        tick: told of every pair.
+
+    Returns:
+        Optimiser steps taken.
+    """
+    network = in_transformers(model)
+    network.tie_weights()
+    network.train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=lr, eps=1e-8, weight_decay=0.0)
+    steps = 0
+    for number, (context, utterance) in enumerate(pairs, 1):
+        past = network(torch.tensor([context]), use_cache=True).past_key_values
+        y = torch.tensor([utterance])
+        loss = network(y, past_key_values=past, labels=y).loss / PAIRS_A_STEP
+        loss.backward()
+        if number % PAIRS_A_STEP == 0 or number == len(pairs):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
+            optimiser.step()
+            optimiser.zero_grad()
+            steps += 1
+        tick(1)
+    return steps
+
+
+def benchmark_training(
+    model: LanguageModel, dialogues: int, seed: int = 0, lr: float = LR, tick: Tick = ignore_ticks
+) -> dict[str, Any]:
+    """Measures both on steered-talk, the loop first.
+
+    Args:
+        model: stays as it is; both train a copy.
+        dialogues: how many are read.
+        seed: of their choice and order.
+        lr: of both.
+        tick: told of every pair of the loop, and of as many again while the trainer runs.
+
+    Returns:
+        Target tokens a second and held-out loss (nats a token) of both, and their ratio.
+
+    Raises:
+        InputError: there are not so many dialogues.
+    """
+    train, dev = drawn(dialogues, seed), [spelled(d) for d in steered_talk.load("dev")]
+    with stoppable(lambda: "A benchmark that is not complete tells nothing, so nothing was kept."):
+        where = machine()  # before, so that its load is other programs'
+        return {**_measure(model, train, dev, seed, lr, tick), "seed": seed, "machine": where}
+
+
+def drawn(dialogues: int, seed: int) -> list[Dialogue]:
+    """The dialogues that are read; each of their utterances makes a pair, if it fits the context.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    every = steered_talk.load("train")
+    if not 1 <= dialogues <= len(every):
+        raise InputError(f"`dialogues` must be in 1..{len(every)}, got {dialogues}.")
+    return [spelled(every[int(i)]) for i in np.random.default_rng(seed).permutation(len(every))[:dialogues]]
+
+
+def _measure(
+    model: LanguageModel, dialogues: Sequence[Dialogue], held_out: Sequence[Dialogue], seed: int, lr: float, tick: Tick
+) -> dict[str, Any]:
+    examples = [example for d in dialogues for example in both_views(model, d)]
+    watched = [example for d in held_out[:HELD_OUT] for example in both_views(model, d)]
+    pairs = [pair for example in examples for pair in pairs_of(example, model.tokenizer.eos)]
+    targets = sum(len(utterance) for _, utterance in pairs)
+    keep_memory()  # for both
+    loop, ours = (dataclasses.replace(model, network=copy.deepcopy(model.network)) for _ in range(2))
+
+    started = time.perf_counter()
+    loop_steps = one_pair_at_a_time(loop, pairs, lr, tick)
+    loop_seconds = time.perf_counter() - started
+
+    lengths = [len(example.ids) for example in examples]
+    batch_tokens = max(max(lengths), round(1.05 * sum(lengths) / loop_steps))  # steps of like size, padding allowed for
+    groups = batches(lengths, batch_tokens, np.random.default_rng([seed, 0]))
+    config = TrainingConfig(
+        steps=len(groups), batch_tokens=batch_tokens, warmup=0, decay_from=len(groups), max_norm=MAX_NORM, seed=seed
+    )
+    optimiser = GroupedAdamW(ours.network, lr, betas=(0.9, 0.999))
+    trainer = Trainer(NextToken(ours.network), lambda number: examples, config, optimiser=optimiser)
+    done = 0
+    started = time.perf_counter()
+    for progress in trainer.run():
+        share = progress.step * len(pairs) // config.steps
+        tick(share - done)
+        done = share
+    our_seconds = time.perf_counter() - started
+
+    def scored(each: LanguageModel, steps: int, seconds: float) -> dict[str, Any]:
+        return {
+            "target_tokens_per_s": targets / seconds,
+            "seconds": seconds,
+            "steps": steps,
+            "held_out_loss": mean_nll(each.network, watched),
+        }
+
+    return {
+        "ratio": loop_seconds / our_seconds,
+        "before": {"held_out_loss": mean_nll(model.network, watched)},
+        "one_pair_at_a_time": scored(loop, loop_steps, loop_seconds),
+        "trainer": scored(ours, config.steps, our_seconds),
+        "target_tokens": targets,
+        "pairs": len(pairs),
+        "dialogues": len(dialogues),
+        "model": model.name,
+        "parameters": model.num_parameters,
+        "lr": lr,
+    }
