@@ -22,6 +22,7 @@ from convogym.agents.starting import start_able_to_copy
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.dialogue import Dialogue
 from convogym.errors import CheckpointError, InputError, UnknownNameError
+from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import Example, Prompt
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LanguageModel:
     """one of `LAYOUTS`"""
     max_history: int = transfertransfo.MAX_HISTORY
     """exchanges read before the last utterance; of layout `transfertransfo` alone"""
+    taught: tuple[str, ...] = ()
+    """goals it was taught beyond the published ones, in the order of their codes, which go on from theirs"""
 
     def __post_init__(self) -> None:
         """Checks the layout and tells the network its speaker tokens, where the layout has token types."""
@@ -146,7 +149,8 @@ class LanguageModel:
         window = ours.get("max_history", transfertransfo.MAX_HISTORY)
         if type(window) is not int or window < 0:
             raise CheckpointError(f"{folder}/config.json: `max_history` must be a whole number of at least 0, got {window!r}.")
-        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window)
+        taught = _read_taught(folder, ours.get("taught", []))
+        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
@@ -177,7 +181,14 @@ class LanguageModel:
             "eos_token_id": eos,
             "pad_token_id": eos,
             "tie_word_embeddings": True,
-            "convogym": {"format": FORMAT, "layout": self.layout, "lower": self.tokenizer.lower, **window, **extra},
+            "convogym": {
+                "format": FORMAT,
+                "layout": self.layout,
+                "lower": self.tokenizer.lower,
+                **window,
+                **({"taught": self.taught} if self.taught else {}),
+                **extra,
+            },
         }
 
     def prompt(self, persona: Sequence[str], history: Sequence[str], goals: Sequence[str | None], room: int) -> Prompt:
@@ -255,6 +266,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise CheckpointError(f"{path}: expected a model of type 'gpt2', got {kind!r}; only the GPT-2 family can speak here.")
     return config
+
+
+def _read_taught(folder: Path, goals: Any) -> tuple[str, ...]:
+    try:
+        if not isinstance(goals, list) or not all(isinstance(goal, str) for goal in goals):
+            raise InputError("they must be a list of texts.")
+        DEFAULT_GOALS.extended(*goals)
+    except InputError as error:
+        raise CheckpointError(f"{folder}/config.json: its taught goals cannot be used: {error}") from error
+    return tuple(goals)
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

@@ -126,6 +126,7 @@ class Reader:
         """Takes a network in evaluation mode."""
         self.network, self.tokenizer, self.name = network, tokenizer, name
         self._facts: dict[str, tuple[Tensor, Tensor]] = {}  # vectors (T, D) and weights (T,) of each fact seen
+        self._pooled: dict[tuple[str, str], npt.NDArray[np.float32]] = {}
 
     @staticmethod
     def load(folder: Path) -> Reader:
@@ -187,6 +188,16 @@ class Reader:
             logits = self.network.goal_logits(self.read([pairs[i] for i in group]).pooled)
             out[group] = torch.sigmoid(logits).double().numpy()
         return out
+
+    @torch.inference_mode()
+    def pooled(self, previous: Sequence[str], lines: Sequence[str]) -> npt.NDArray[np.float64]:
+        """What the goal head sees of each line, shape (N, 3C); `convogym.agents.goal_head` fits heads for more goals to it."""
+        pairs = list(zip(previous, lines, strict=True))
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._pooled]  # corpora come back with every goal
+        for group in _by_length(new):
+            for i, row in zip(group, self.read([new[i] for i in group]).pooled.numpy(), strict=True):
+                self._pooled[new[i]] = row
+        return np.stack([self._pooled[pair] for pair in pairs]).astype(np.float64)
 
     @torch.inference_mode()
     def evidence(

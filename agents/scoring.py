@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -255,17 +256,27 @@ class Context:
     goals: tuple[str | None, ...]
     """goal of every line in it"""
 
+    @property
+    def before(self) -> str:
+        """What was said last, "" at the opening of a talk."""
+        return self.history[-1] if self.history else ""
+
 
 def contexts_of(dialogues: Sequence[Dialogue], count: int, rng: np.random.Generator) -> list[Context]:
     """Random moments of the dialogues, their openings among them."""
     out = []
     for _ in range(count):
         dialogue = dialogues[int(rng.integers(len(dialogues)))]
-        turns = dialogue.turns[: int(rng.integers(0, len(dialogue.turns)))]
-        history = tuple(text for turn in turns for text in (turn.line, turn.reply or "..."))
-        partner = dialogue.partner_persona.facts if dialogue.partner_persona else ()
-        out.append(Context(partner, history, tuple(_known_goal(turn.goals) for turn in turns)))
+        out.append(context_before(dialogue, int(rng.integers(0, len(dialogue.turns)))))
     return out
+
+
+def context_before(dialogue: Dialogue, turn: int) -> Context:
+    """The moment before a dialogue's 0-based turn."""
+    turns = dialogue.turns[:turn]
+    history = tuple(text for turn in turns for text in (turn.line, turn.reply or "..."))
+    partner = dialogue.partner_persona.facts if dialogue.partner_persona else ()
+    return Context(partner, history, tuple(_known_goal(turn.goals) for turn in turns))
 
 
 def _known_goal(goals: tuple[str, ...] | None) -> str | None:
@@ -284,6 +295,48 @@ class SteeredLine:
     text: str
     probabilities: tuple[float, ...]
     """the judge's, of each published goal"""
+
+
+class Said(NamedTuple):
+    """A line that was said for a goal, before anybody judged it."""
+
+    context: int
+    """which context"""
+    action: int
+    """which goal it was given"""
+    text: str
+    surprisal: float
+    """mean negative log-probability of its tokens, in nats"""
+    features: npt.NDArray[np.float32]
+    """shape (C,): mean of the last hidden states that predicted its tokens"""
+
+
+def said_lines(
+    model: LanguageModel,
+    contexts: Sequence[Context],
+    goals: Sequence[str],
+    seed: int,
+    sampling: Sampling | None = None,
+    rows: int = 128,
+    tick: Tick = no_tick,
+) -> list[Said]:
+    """The line the model says for every goal in every context; the arguments are those of `steered_lines`."""
+    sampling = sampling or Sampling()
+    decoder = model.decoder()
+    room = decoder.room - sampling.max_tokens
+    wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
+    out: list[Said] = []
+    for group in _chunks(wanted, rows):
+        decoder.forget()
+        prompts = [
+            model.prompt(contexts[c].partner_persona, contexts[c].history, (*contexts[c].goals, goals[action]), room).ids
+            for c, action in group
+        ]
+        noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])
+        for (c, action), said in zip(group, decoder.generate(range(len(group)), prompts, noise, sampling), strict=True):
+            out.append(Said(c, action, _text(said, model), -said.log_prob / said.tokens, said.features))
+        tick(len(group))
+    return out
 
 
 def steered_lines(
@@ -308,24 +361,9 @@ def steered_lines(
         rows: lines drawn together; changes nothing in them.
         tick: told of progress.
     """
-    sampling = sampling or Sampling()
-    decoder = model.decoder()
-    room = decoder.room - sampling.max_tokens
-    wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
-    texts: list[str] = []
-    for group in _chunks(wanted, rows):
-        decoder.forget()
-        prompts = [
-            model.prompt(contexts[c].partner_persona, contexts[c].history, (*contexts[c].goals, goals.text(action)), room).ids
-            for c, action in group
-        ]
-        noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])
-        said = decoder.generate(range(len(group)), prompts, noise, sampling)
-        texts += [_text(g, model) for g in said]
-        tick(len(group))
-    before = [contexts[c].history[-1] if contexts[c].history else "" for c, _ in wanted]
-    judged = judge.probabilities(before, texts)
-    return [SteeredLine(c, a, t, tuple(map(float, p))) for (c, a), t, p in zip(wanted, texts, judged, strict=True)]
+    said = said_lines(model, contexts, goals.goals, seed, sampling, rows, tick)
+    judged = judge.probabilities([contexts[line.context].before for line in said], [line.text for line in said])
+    return [SteeredLine(s.context, s.action, s.text, tuple(map(float, p))) for s, p in zip(said, judged, strict=True)]
 
 
 def _chunks(items: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:

@@ -42,6 +42,11 @@ class ModelSpeaker:
         return self.model.name
 
     @property
+    def taught(self) -> tuple[str, ...]:
+        """Goals the model was taught beyond the published ones."""
+        return self.model.taught
+
+    @property
     def feature_size(self) -> int:
         """The model's hidden size."""
         return self.model.network.shape.n_embd

@@ -15,15 +15,39 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeAlias
 
 from convogym.dialogue import MAX_UTTERANCE_CHARS, Dialogue, Persona, Turn, check_text
-from convogym.errors import InputError
+from convogym.errors import InputError, UnknownNameError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-SCHEMA = 1  # of what this program writes; a change of any field's name, type or meaning takes the next number and a reader
+SCHEMA = 2  # of what this program writes; a change of any field's name, type or meaning takes the next number and a reader
 MAX_INT = 2**256  # seeds drawn from the operating system's entropy have 128 bits
 MAX_DEPTH = 32  # of nesting in `spec`; keyword arguments of an environment have two or three levels
 
 _ID = re.compile(r"[0-9a-f]{32}")
+
+
+SIDES = ("line", "reply")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two texts for the same place of a talk, of which a person preferred one."""
+
+    side: str
+    """one of `SIDES`: whether they are lines or replies"""
+    chosen: str
+    """what the person preferred, or wrote in place of the other"""
+    rejected: str
+    """what the model had said instead"""
+
+    def __post_init__(self) -> None:
+        """Checks the side and the texts."""
+        if self.side not in SIDES:
+            raise UnknownNameError("side", str(self.side), SIDES)
+        for name in ("chosen", "rejected"):
+            check_storable(getattr(self, name), name)
+        if self.chosen == self.rejected:
+            raise InputError(f"a comparison must be of two different texts, got {_shown(self.chosen)} twice.")
 
 
 @dataclass(frozen=True)
@@ -53,11 +77,14 @@ class TurnRecord:
     propensity: float | None = None
     """probability in (0, 1] with which the policy chose the action; None = it did not say"""
     corrected_line: str | None = None
-    """what a human says the line should have been; None = left as it is"""
+    """what a human says the line should have been; None = left as it is. Equal to `line` where the human's words were said in
+    the talk itself, in place of the model's"""
     corrected_reply: str | None = None
-    """what a human says the reply should have been; None = left as it is"""
+    """what a human says the reply should have been; None = left as it is. Equal to `reply` where it was said, as above"""
     rating: float | None = None
     """a human's mark for the turn, finite, higher is better; None = not rated"""
+    comparisons: tuple[Comparison, ...] = ()
+    """what a human preferred to what, in the order of judging"""
 
     def __post_init__(self) -> None:
         """Checks every field against what is said under it; whole numbers given for fractions become floats."""
@@ -73,6 +100,9 @@ class TurnRecord:
         for name in ("propensity", "rating"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _finite(getattr(self, name), name))
+        compared: object = self.comparisons
+        if not isinstance(compared, tuple) or not all(isinstance(each, Comparison) for each in compared):
+            raise InputError(f"`comparisons` must be a tuple of comparisons, got {_shown(compared)}.")
         if self.propensity is not None and not 0 < self.propensity <= 1:
             raise InputError(f"`propensity` must be in (0, 1], or None where it is not known, got {self.propensity}.")
         terms = _mapping(self.reward_terms, "reward_terms")
@@ -118,6 +148,10 @@ class Episode:
     """whether the episode came to its end; False = it is going on, or was broken off"""
     turns: tuple[TurnRecord, ...] = ()
     """what was recorded, numbered 1, 2, ...; at least one turn in a finished episode"""
+    person: str | None = None
+    """pseudonym of the human who took part; None = nobody did, or it is not known who"""
+    rating: float | None = None
+    """that human's mark for the whole talk, finite, higher is better; None = not rated"""
 
     def __post_init__(self) -> None:
         """Checks every field against what is said under it."""
@@ -146,13 +180,19 @@ class Episode:
             raise InputError(f"`turns` must be a tuple of turn records, got {_shown(self.turns)}.")
         if self.finished and not self.turns:
             raise InputError("a finished episode must have at least one turn, got none.")
+        if self.person is not None:
+            check_storable(self.person, "person")
+        if self.rating is not None:
+            object.__setattr__(self, "rating", _finite(self.rating, "rating"))
         for number, record in enumerate(self.turns, 1):
             check_turn(record, number, self.goals)
 
     def to_json(self) -> str:
         """The episode as one line of ASCII JSON, without a line break; `from_json` gives back an equal episode."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        values["turns"] = [vars(record) for record in self.turns]
+        values["turns"] = [
+            {**vars(record), "comparisons": [vars(each) for each in record.comparisons]} for record in self.turns
+        ]
         return json.dumps(values, allow_nan=False)
 
     @staticmethod
@@ -340,7 +380,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _check_fields(values: Mapping[str, Any], kind: type[Episode | TurnRecord], where: str) -> None:
+def _check_fields(values: Mapping[str, Any], kind: type[Episode | TurnRecord | Comparison], where: str) -> None:
     expected = {entry.name for entry in fields(kind)}
     for problem, names in (("missing", expected - values.keys()), ("unknown", values.keys() - expected)):
         if names:
@@ -349,7 +389,7 @@ def _check_fields(values: Mapping[str, Any], kind: type[Episode | TurnRecord], w
             )
 
 
-def _read_schema_1(values: Mapping[str, Any]) -> Episode:
+def _read_schema_2(values: Mapping[str, Any]) -> Episode:
     _check_fields(values, Episode, "an episode")
     if not isinstance(values["turns"], list):
         raise InputError(f"`turns` must be a list of turns, got {_shown(values['turns'])}.")
@@ -360,11 +400,30 @@ def _read_schema_1(values: Mapping[str, Any]) -> Episode:
             raise InputError(f"`{where}` must be an object, got {_shown(turn)}.")
         _check_fields(turn, TurnRecord, f"`{where}`")
         try:
-            turns.append(TurnRecord(**turn))
+            turns.append(TurnRecord(**{**turn, "comparisons": read_comparisons(turn["comparisons"])}))
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
     return Episode(**{**values, "turns": tuple(turns)})
 
 
-READERS: Mapping[int, Callable[[Mapping[str, Any]], Episode]] = {1: _read_schema_1}
+def read_comparisons(values: object) -> tuple[Comparison, ...]:
+    """Comparisons from the JSON list that stands for them in a turn; raises `InputError` where it is none."""
+    if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+        raise InputError(f"`comparisons` must be a list of objects, got {_shown(values)}.")
+    for each in values:
+        _check_fields(each, Comparison, "a comparison")
+    return tuple(Comparison(**each) for each in values)
+
+
+def _read_schema_1(values: Mapping[str, Any]) -> Episode:
+    """Schema 1 had no `person`, `rating` and `comparisons`."""
+    if newer := values.keys() & {"person", "rating"}:
+        raise InputError(f"an episode must have exactly the fields of schema 1; unknown: {', '.join(sorted(newer))}.")
+    turns = values.get("turns")
+    if isinstance(turns, list):
+        turns = [{**turn, "comparisons": []} if isinstance(turn, dict) else turn for turn in turns]
+    return _read_schema_2({**values, "schema": SCHEMA, "turns": turns, "person": None, "rating": None})
+
+
+READERS: Mapping[int, Callable[[Mapping[str, Any]], Episode]] = {1: _read_schema_1, 2: _read_schema_2}
 """How each schema is read into the present one."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from convogym.episodes import SCHEMA, Episode, TurnRecord, check_turn, new_id, utc_now
+from convogym.episodes import SCHEMA, Comparison, Episode, TurnRecord, check_turn, new_id, read_comparisons, utc_now
 from convogym.errors import CorpusError, InputError
 from convogym.lines import GZIP_MAGIC, numbered_lines
 
@@ -50,7 +50,9 @@ CREATE TABLE episodes (
     goals TEXT NOT NULL,
     history TEXT NOT NULL,
     spec TEXT NOT NULL,
-    finished INTEGER NOT NULL CHECK (finished IN (0, 1))
+    finished INTEGER NOT NULL CHECK (finished IN (0, 1)),
+    person TEXT,
+    rating REAL
 );
 CREATE TABLE turns (
     episode INTEGER NOT NULL REFERENCES episodes (number) ON DELETE CASCADE,
@@ -67,14 +69,24 @@ CREATE TABLE turns (
     corrected_line TEXT,
     corrected_reply TEXT,
     rating REAL,
+    comparisons TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (episode, turn)
 ) WITHOUT ROWID;
 """  # seed is text because it may have more than 64 bits; lists and mappings are JSON
 
+# What a store of schema 1 lacks.
+_FROM_1 = """
+ALTER TABLE episodes ADD COLUMN person TEXT;
+ALTER TABLE episodes ADD COLUMN rating REAL;
+ALTER TABLE turns ADD COLUMN comparisons TEXT NOT NULL DEFAULT '[]';
+UPDATE episodes SET schema = 2;
+"""
+
 _HEAD = "number, id, schema, created, seed, policy, responder, goal_speaker, persona, goals, history, spec, finished"
+_HEAD += ", person, rating"
 _TURN = (
     "turn, action, line, reply, reward, reward_terms, faults, line_log_prob, reply_log_prob, propensity, "
-    "corrected_line, corrected_reply, rating"
+    "corrected_line, corrected_reply, rating, comparisons"
 )
 
 
@@ -148,6 +160,7 @@ class EpisodeStore:
         history: Sequence[str] = (),
         seed: int | None = None,
         spec: Mapping[str, Any] | None = None,
+        person: str | None = None,
     ) -> str:
         """Begins an episode without turns; the arguments are the fields of `Episode`.
 
@@ -166,6 +179,7 @@ class EpisodeStore:
             goals=tuple(goals),
             history=tuple(history),
             spec=spec or {},
+            person=person,
         )
         with self.transaction():
             self._insert(episode)
@@ -231,7 +245,11 @@ class EpisodeStore:
             return self._complete([row])[0]
 
     def episodes(
-        self, finished: bool | None = None, policy: str | None = None, newest_first: bool = False
+        self,
+        finished: bool | None = None,
+        policy: str | None = None,
+        newest_first: bool = False,
+        person: str | None = None,
     ) -> Iterator[Episode]:
         """Streams episodes in the order in which they were begun or imported, a few in memory at a time.
 
@@ -241,11 +259,12 @@ class EpisodeStore:
             finished: only those that came to their end, or only those that did not; None = all.
             policy: only those of the policy of that name.
             newest_first: the other way round.
+            person: only those in which the human of that pseudonym took part.
 
         Yields:
             Episodes.
         """
-        where, values = _where(finished, policy)
+        where, values = _where(finished, policy, person)
         after, order = ("<", "DESC") if newest_first else (">", "ASC")
         beyond = ""
         while True:
@@ -259,9 +278,9 @@ class EpisodeStore:
                 return
             beyond = f" AND number {after} {rows[-1][0]}"
 
-    def count(self, finished: bool | None = None, policy: str | None = None) -> int:
+    def count(self, finished: bool | None = None, policy: str | None = None, person: str | None = None) -> int:
         """The number of episodes that `episodes` would yield."""
-        where, values = _where(finished, policy)
+        where, values = _where(finished, policy, person)
         with self._reading():
             return int(self._db.execute(f"SELECT COUNT(*) FROM episodes WHERE {where}", values).fetchone()[0])
 
@@ -286,6 +305,42 @@ class EpisodeStore:
     def rate(self, episode_id: str, turn: int, value: float | None) -> None:
         """Records a human's mark for a turn, higher is better; None withdraws it."""
         self._change_turn(episode_id, turn, rating=value)
+
+    def compare(self, episode_id: str, turn: int, comparison: Comparison) -> None:
+        """Adds what a human preferred to what in a turn; raises `InputError` where there is no such turn."""
+        with self.transaction():
+            turns = self.episode(episode_id).turns
+            before = turns[turn - 1].comparisons if 0 < turn <= len(turns) else ()
+            self._change_turn(episode_id, turn, comparisons=(*before, comparison))
+
+    def rate_talk(self, episode_id: str, value: float | None) -> None:
+        """Records a human's mark for a whole talk, higher is better; None withdraws it."""
+        with self.transaction():
+            rated = replace(self.episode(episode_id), rating=value)  # checks the value
+            self._db.execute("UPDATE episodes SET rating = ? WHERE number = ?", (rated.rating, self._number(episode_id)))
+
+    def retract(self, episode_id: str) -> TurnRecord:
+        """Takes back the last turn of an episode, which then goes on.
+
+        Returns:
+            The turn that was taken back.
+
+        Raises:
+            InputError: there is no such episode, or it has no turns.
+        """
+        with self.transaction():
+            turns = self.episode(episode_id).turns
+            if not turns:
+                raise InputError(f"an episode must have a turn to take back, {episode_id} has none.")
+            number = self._number(episode_id)
+            self._db.execute("DELETE FROM turns WHERE episode = ? AND turn = ?", (number, turns[-1].turn))
+            self._db.execute("UPDATE episodes SET finished = 0 WHERE number = ?", (number,))
+            return turns[-1]
+
+    def delete_person(self, person: str) -> int:
+        """Removes every episode in which the human of that pseudonym took part; returns how many there were."""
+        with self.transaction():
+            return int(self._db.execute("DELETE FROM episodes WHERE person = ?", (person,)).rowcount)
 
     def delete(self, episode_id: str) -> None:
         """Removes an episode and its turns; `InputError` where there is none of that id."""
@@ -369,11 +424,22 @@ class EpisodeStore:
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._bring_up_to_date()
         self._use_write_ahead_log()
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         with self.transaction():  # shows now, not at the first turn, that the file can be written to
             pass
+
+    def _bring_up_to_date(self) -> None:
+        """Turns a store of an older schema into one of the present schema."""
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
+            return
+        with self.transaction():
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:  # else another process did it meanwhile
+                for statement in _FROM_1.split(";")[:-1]:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _is_ours(self) -> bool:
         """Whether the file is a store that this version reads; False = an empty file. Raises for all others."""
@@ -443,7 +509,7 @@ class EpisodeStore:
 
     def _insert(self, episode: Episode) -> None:
         number = self._db.execute(
-            f"INSERT INTO episodes ({_HEAD}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO episodes ({_HEAD}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 episode.id,
                 episode.schema,
@@ -457,6 +523,8 @@ class EpisodeStore:
                 json.dumps(episode.history),
                 json.dumps(episode.spec, allow_nan=False),
                 int(episode.finished),
+                episode.person,
+                episode.rating,
             ),
         ).lastrowid
         assert number is not None
@@ -464,7 +532,7 @@ class EpisodeStore:
 
     def _insert_turns(self, number: int, records: Iterable[TurnRecord]) -> None:
         self._db.executemany(
-            f"INSERT INTO turns (episode, {_TURN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO turns (episode, {_TURN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     number,
@@ -481,6 +549,7 @@ class EpisodeStore:
                     record.corrected_line,
                     record.corrected_reply,
                     record.rating,
+                    _comparisons(record),
                 )
                 for record in records
             ],
@@ -493,8 +562,16 @@ class EpisodeStore:
                 raise InputError(f"`turn` must be in 1..{len(turns)} in episode {episode_id}, got {turn!r}.")
             record = replace(turns[turn - 1], **changes)  # checks the values
             self._db.execute(
-                "UPDATE turns SET corrected_line = ?, corrected_reply = ?, rating = ? WHERE episode = ? AND turn = ?",
-                (record.corrected_line, record.corrected_reply, record.rating, self._number(episode_id), record.turn),
+                "UPDATE turns SET corrected_line = ?, corrected_reply = ?, rating = ?, comparisons = ?"
+                " WHERE episode = ? AND turn = ?",
+                (
+                    record.corrected_line,
+                    record.corrected_reply,
+                    record.rating,
+                    _comparisons(record),
+                    self._number(episode_id),
+                    record.turn,
+                ),
             )
 
     def _complete(self, heads: Sequence[tuple[Any, ...]]) -> list[Episode]:
@@ -508,8 +585,13 @@ class EpisodeStore:
         return [_episode(head, turns[head[0]]) for head in heads]
 
 
+def _comparisons(record: TurnRecord) -> str:
+    return json.dumps([vars(each) for each in record.comparisons])
+
+
 def _episode(head: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> Episode:
-    _, episode_id, schema, created, seed, policy, responder, goal_speaker, persona, goals, history, spec, finished = head
+    _, episode_id, schema, created, seed, policy, responder, goal_speaker, persona, goals, history, spec, *rest = head
+    finished, person, rating = rest
     texts = tuple(json.loads(goals))
     return Episode(
         id=episode_id,
@@ -525,12 +607,14 @@ def _episode(head: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> Episode:
         spec=json.loads(spec),
         finished=bool(finished),
         turns=tuple(_turn(row, texts) for row in rows),
+        person=person,
+        rating=rating,
     )
 
 
 def _turn(row: tuple[Any, ...], goals: tuple[str, ...]) -> TurnRecord:
     turn, action, line, reply, reward, terms, faults, line_log_prob, reply_log_prob, propensity, *by_human = row
-    corrected_line, corrected_reply, rating = by_human
+    corrected_line, corrected_reply, rating, comparisons = by_human
     return TurnRecord(
         turn=turn,
         action=action,
@@ -546,15 +630,18 @@ def _turn(row: tuple[Any, ...], goals: tuple[str, ...]) -> TurnRecord:
         corrected_line=corrected_line,
         corrected_reply=corrected_reply,
         rating=rating,
+        comparisons=read_comparisons(json.loads(comparisons)),
     )
 
 
-def _where(finished: bool | None, policy: str | None) -> tuple[str, tuple[str | int, ...]]:
+def _where(finished: bool | None, policy: str | None, person: str | None) -> tuple[str, tuple[str | int, ...]]:
     conditions: dict[str, str | int] = {}
     if finished is not None:
         conditions["finished = ?"] = int(finished)
     if policy is not None:
         conditions["policy = ?"] = policy
+    if person is not None:
+        conditions["person = ?"] = person
     return " AND ".join(conditions) or "TRUE", tuple(conditions.values())
 
 

@@ -89,14 +89,28 @@ def _persona(facts: Sequence[str]) -> Persona:
 
 
 def resolve_goals(goals: Goals) -> GoalSet:
-    """The goal set of a name ("published"), of a list of goal texts, or the one given."""
+    """The goal set of a name ("published"), of a list of goal texts, or the one given; "taught" needs `taught_goals`."""
     if isinstance(goals, GoalSet):
         return goals
     if isinstance(goals, str):
         if goals != "published":
-            raise UnknownNameError("goal set", goals, ("published",))
+            raise UnknownNameError("goal set", goals, ("published", "taught"))
         return DEFAULT_GOALS
     return GoalSet(tuple(goals), {alias: goal for alias, goal in DEFAULT_GOALS.aliases.items() if goal in goals})
+
+
+def taught_goals(goal_speaker: Speaker) -> GoalSet:
+    """The published goals and those that a goal speaker was taught; their codes go on from the published ones'.
+
+    Raises:
+        InputError: it was taught none.
+    """
+    taught: Sequence[str] = getattr(goal_speaker, "taught", ())
+    if not taught:
+        raise InputError(
+            f"`goals='taught'` needs a goal speaker that was taught goals, {goal_speaker.name} was not: `convogym teach`."
+        )
+    return DEFAULT_GOALS.extended(*taught)
 
 
 def resolve_reader(reader: Reader | None) -> Reader:
@@ -130,14 +144,15 @@ def make_parts(
     reader: Reader | None,
 ) -> Parts:
     """Resolves every name and checks every value; the arguments are those of `PersonaChatEnv`."""
-    goal_set = resolve_goals(goals)
+    goal_set = None if goals == "taught" else resolve_goals(goals)
     check_positive(num_turns, "num_turns")
     check_positive(num_distractors, "num_distractors")
-    make_observer(observation, 1, len(goal_set), num_turns)  # names are checked before models are loaded
+    make_observer(observation, 1, 1, num_turns)  # names are checked before models are loaded
     if not isinstance(reward, Reward):
         parse_reward(reward)
     pool = resolve_personas(personas)
     asks, answers = resolve_speakers(responder, goal_speaker)
+    goal_set = goal_set or taught_goals(asks)
     if not isinstance(reward, Reward):
         reward = build_reward(
             reward,

@@ -13,7 +13,7 @@ from convogym.envs.make import Goals, Personas, make_parts
 from convogym.envs.observations import Observation
 from convogym.envs.rendering import TerminalView, render_image, render_text
 from convogym.envs.rewards import NUM_DISTRACTORS, Reader, Reward
-from convogym.envs.talks import Preview, Talk, Talks, read_options
+from convogym.envs.talks import Parts, Preview, Talk, Talks, read_options
 from convogym.errors import UnknownNameError
 from convogym.goals import GoalSet
 from convogym.speakers import Speaker
@@ -124,7 +124,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             responder: a model's name, or whoever answers.
             goal_speaker: the same for who says the lines; None = as the responder.
             personas: "train", "held-out", a file's path, or the personas.
-            goals: "published", a list of goal texts, or a goal set.
+            goals: "published", "taught" (and those that the goal speaker was taught), a list of goal texts, or a goal set.
             reward: a weighted sum of reward names, or a reward.
             observation: "embedding", "goals" or "text".
             num_turns: turns until the episode terminates.
@@ -155,6 +155,11 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         self._view = TerminalView()
         self.action_space = spaces.Discrete(len(parts.goals))  # type: ignore[assignment]  # Discrete is a Space[int64]
         self.observation_space = parts.observer.space
+
+    @property
+    def parts(self) -> Parts:
+        """What it is put together from, for who takes turns otherwise than by `step`."""
+        return self._talks.parts
 
     @property
     def goals(self) -> GoalSet:

@@ -68,7 +68,7 @@ class _Recorder:
             "responder": env.responder_name,
             "goal_speaker": env.goal_speaker_name,
             "goals": tuple(env.goals.goals),
-            "spec": _spec(env.spec),
+            "spec": spec_of(env),
         }
 
     def open(self, place: int, opening: Mapping[str, Any]) -> None:
@@ -240,8 +240,9 @@ class RecordVectorEpisodes(_VectorWrapper):
                 self._recorder.open(place, info)
 
 
-def _spec(spec: Any) -> dict[str, JSON]:
+def spec_of(env: Any) -> dict[str, JSON]:
     """What `gym.make(**spec)` makes the environment again from, objects named and long lists counted; {} if not made by id."""
+    spec = env.unwrapped.spec
     if spec is None:
         return {}
     kwargs = {name: _described(value) for name, value in spec.kwargs.items() if name not in _NOT_THE_EPISODES}

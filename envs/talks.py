@@ -305,8 +305,49 @@ class Talks:
         rows = list(zip(talks, goals, blocks, strict=True))
         lines = parts.goal_speaker.speak([self._line_request(talk, goal, block) for talk, goal, block in rows])
         replies = parts.responder.speak(
-            [self._reply_request(talk, line, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
+            [self._reply_request(talk, line.text, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
         )
+        return self._scored(talks, goals, lines, replies, memories)
+
+    def line_request(self, slot: int, action: int, attempt: int = 0) -> Request:
+        """What the goal speaker is asked for next in a talk.
+
+        Args:
+            slot: which talk.
+            action: the checked goal code.
+            attempt: how many other lines were asked for at this turn before; attempts differ in their noise alone.
+        """
+        return self._line_request(self.talks[slot], self.parts.goals.text(action), 0, attempt)
+
+    def reply_request(self, slot: int, line: str, attempt: int = 0) -> Request:
+        """What the responder is asked for after a line; `attempt` as above."""
+        return self._reply_request(self.talks[slot], line, 0, attempt)
+
+    def take(
+        self, slots: Sequence[int], actions: Sequence[int], lines: Sequence[Utterance], replies: Sequence[Utterance]
+    ) -> list[Outcome]:
+        """Takes one turn in each of some talks, whose line and reply are known; they are scored together.
+
+        Args:
+            slots: which talks, all different, none of them over.
+            actions: the checked goal code for each of them.
+            lines: what the goal speaker said in each.
+            replies: what the responder answered.
+        """
+        talks = [self.talks[slot] for slot in slots]
+        goals = [self.parts.goals.text(action) for action in actions]
+        taken = self._scored(talks, goals, lines, replies, [talk.memories for talk in talks])
+        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+
+    def _scored(
+        self,
+        talks: Sequence[Talk],
+        goals: Sequence[str],
+        lines: Sequence[Utterance],
+        replies: Sequence[Utterance],
+        memories: Sequence[list[Any]],
+    ) -> list[tuple[Scene, Utterance, Utterance, dict[str, float]]]:
+        """Scores what was said in each talk; changes the memories alone. Gives scene, line, reply and the terms' values."""
         scenes = [
             Scene(
                 talk.persona,
@@ -318,22 +359,23 @@ class Talks:
                 np.asarray(talk.state + (reply.features - talk.state) / (len(talk.turns) + 1), dtype=np.float32),
                 talk.utterances,
             )
-            for (talk, goal, _), line, reply in zip(rows, lines, replies, strict=True)
+            for talk, goal, line, reply in zip(talks, goals, lines, replies, strict=True)
         ]
-        values = parts.reward.score(scenes, memories)
+        values = self.parts.reward.score(scenes, memories)
         return list(zip(scenes, lines, replies, values, strict=True))
 
-    def _noise(self, talk: Talk, purpose: int, length: int) -> npt.NDArray[np.float64]:
+    def _noise(self, talk: Talk, purpose: int, length: int, attempt: int) -> npt.NDArray[np.float64]:
         """All the noise of one utterance, so that what is drawn never depends on how long utterances are."""
-        return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1]).random(length)
+        again = (attempt,) if attempt else ()
+        return np.random.default_rng([talk.episode_seed, purpose, len(talk.turns) + 1, *again]).random(length)
 
-    def _line_request(self, talk: Talk, goal: str, block: int) -> Request:
-        noise = self._noise(talk, _LINE, self.parts.goal_speaker.max_tokens)
+    def _line_request(self, talk: Talk, goal: str, block: int, attempt: int = 0) -> Request:
+        noise = self._noise(talk, _LINE, self.parts.goal_speaker.max_tokens, attempt)
         return Request(2 * (talk.slot + block * len(self.talks)), (), talk.utterances, (*talk.line_goals, goal), noise)
 
-    def _reply_request(self, talk: Talk, line: Utterance, block: int) -> Request:
-        noise = self._noise(talk, _REPLY, self.parts.responder.max_tokens)
-        return Request(2 * (talk.slot + block * len(self.talks)) + 1, talk.persona, (*talk.utterances, line.text), (), noise)
+    def _reply_request(self, talk: Talk, line: str, block: int, attempt: int = 0) -> Request:
+        noise = self._noise(talk, _REPLY, self.parts.responder.max_tokens, attempt)
+        return Request(2 * (talk.slot + block * len(self.talks)) + 1, talk.persona, (*talk.utterances, line), (), noise)
 
     def _commit(
         self, talk: Talk, action: int, scene: Scene, line: Utterance, reply: Utterance, values: dict[str, float]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.experiments import steering_cli, training_cli
+from convogym.experiments import people_commands, steering_cli, training_cli
 from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.experiments.options import (
     Candidates,
@@ -54,6 +54,7 @@ app.add_typer(evaluate, name="evaluate")
 app.add_typer(steering_cli.app)
 app.add_typer(training_cli.app)
 evaluate.add_typer(steering_cli.evaluate)
+people_commands.register(app, evaluate)
 
 
 def main() -> None:
@@ -102,10 +103,18 @@ def chat(
     temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="Longest utterance, in tokens.")] = 40,
     reward: Reward = "identification",
+    approve: Annotated[
+        bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
+    ] = False,
+    policy: Annotated[str | None, typer.Option(help="When steering: who takes a turn when you type /policy.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Talk with a persona bot, or steer an interview with one. Leave with Ctrl-D or Ctrl-C: what was said stays."""
+    """Talk with a persona bot, or steer an interview with one. /help tells what you can do with what was said.
+
+    Leave with Ctrl-D or Ctrl-C: what was said stays.
+    """
     from convogym.dialogue import Persona
     from convogym.experiments import chat as chatting
     from convogym.experiments.collect import check_env_options
@@ -115,6 +124,8 @@ def chat(
     check_env_options("train", reward)
     if mode not in chatting.MODES:
         raise UnknownNameError("mode", mode, chatting.MODES)
+    if mode == "talk" and (approve or policy is not None):
+        raise InputError("--approve and --policy are for --mode steer: in a talk you say the lines yourself.")
     if fact and persona_file:
         raise InputError("a persona must come from --fact or from --persona-file, got both.")
     persona = Persona(tuple(fact)) if fact else chatting.read_persona(persona_file) if persona_file else None
@@ -123,8 +134,10 @@ def chat(
     from convogym.agents.sampling import Sampling
 
     sampling = Sampling(top_k, top_p, temperature, max_tokens)
+    if policy is not None:
+        make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = load_model(model)
-
+    say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
         drawn = load_personas("train")
@@ -132,7 +145,7 @@ def chat(
         responder = loaded.responder(sampling)
         with open_store(store) as opened:
             console.say("persona: " + " ".join(map(printable, persona.facts)))
-            told = chatting.talk(responder, persona, read, console.say, turns=turns, seed=seed, store=opened)
+            told = chatting.talk(responder, persona, read, say, turns=turns, seed=seed, store=opened)
     else:
         import gymnasium as gym
 
@@ -143,9 +156,14 @@ def chat(
             goal_speaker=loaded.goal_speaker(sampling),
             num_turns=turns,
             reward=reward,
+            goals="taught" if loaded.taught else "published",
         )
+        helper = None
+        if policy is not None:
+            goals, size = env.unwrapped.goals, env.observation_space.shape[0]
+            helper = make_policy(policy, seed, trust=False, goals=goals, observation_size=size)
         with open_store(store) as opened:
-            told = chatting.steer(env, persona, read, console.say, seed=seed, store=opened)
+            told = chatting.steer(env, persona, read, say, seed=seed, store=opened, approve=approve, policy=helper)
     kept = "" if store is None or told.episode is None else f" They are in {store}."
     console.note(f"{len(told.turns)} turn{'s' * (len(told.turns) != 1)}{', then you left' * told.left}.{kept}")
     if json:

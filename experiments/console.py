@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 USAGE, INTERRUPTED = 2, 130  # exit codes
 QUIET_SECONDS = 2.0  # what is done sooner needs no progress bar
 
+_COLOURS = {"a: ": "cyan", "a? ": "cyan italic", "b: ": "green"}  # of what the speakers say in a conversation
+
 Tick = Callable[[int], object]
 """Called with how much was done since the last call."""
 
@@ -83,6 +85,18 @@ class Console:
     def say(self, text: str) -> None:
         """Writes a part of a conversation: to standard output, or with `--json`, which keeps that free, to standard error."""
         _write(sys.stderr if self.as_json else sys.stdout, text)
+
+    def say_in_colour(self, text: str) -> None:
+        """The same with the two speakers told apart by colour, where a terminal shows it; elsewhere plain."""
+        if self.as_json or not sys.stdout.isatty():
+            self.say(text)
+            return
+        from rich.console import Console as RichConsole
+        from rich.text import Text
+
+        rich = RichConsole(file=sys.stdout, markup=False, highlight=False, emoji=False)
+        for row in text.split("\n"):
+            rich.print(Text(row, style=_COLOURS.get(row[:3], "")), soft_wrap=True)
 
     def result(self, values: Mapping[str, Any], title: str = "") -> None:
         """Writes what a command came to.

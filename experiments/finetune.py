@@ -73,10 +73,10 @@ def pairs_of(episodes: Iterable[Episode], judge: GoalJudge) -> tuple[list[Any], 
 
 
 def worth_reading(store: EpisodeStore) -> Iterator[Episode]:
-    """The store's episodes, but for those broken off that were played again to their end."""
+    """The store's episodes, but for those broken off that were played again to their end; a person's talks are never that."""
     finished = {(episode.policy, episode.seed) for episode in store.episodes(finished=True)}
     for episode in store.episodes():
-        if episode.finished or (episode.policy, episode.seed) not in finished:
+        if episode.finished or episode.policy.startswith(HUMAN) or (episode.policy, episode.seed) not in finished:
             yield episode
 
 

@@ -49,7 +49,7 @@ def preferences_of(episodes: Iterable[Episode]) -> list[Preference]:
                 (turn.corrected_line or turn.line, turn.reply, turn.line, turn.reply),
                 (turn.line, turn.corrected_reply or turn.reply, turn.line, turn.reply),
             }
-            for each in getattr(turn, "comparisons", ()):
+            for each in turn.comparisons:
                 texts = (each.chosen, each.rejected)
                 new, old = ((text, turn.reply) if each.side == "line" else (turn.line, text) for text in texts)
                 pairs.add((*new, *old))

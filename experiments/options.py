@@ -14,6 +14,7 @@ from convogym.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from convogym.agents.model import LanguageModel
     from convogym.episodes import Episode
+    from convogym.goals import GoalSet
     from convogym.policies.base import Policy
     from convogym.store import EpisodeStore
 
@@ -39,14 +40,17 @@ def load_model(model: str) -> LanguageModel:
     return load(model)
 
 
-def make_policy(name: str, seed: int, trust: bool) -> Policy:
-    """The policy for the eleven published goals; a person has `convogym chat --mode steer`."""
+def make_policy(
+    name: str, seed: int, trust: bool, goals: GoalSet | None = None, observation_size: int | None = None
+) -> Policy:
+    """The policy for some goals, by default the eleven published ones; a person has `convogym chat --mode steer`."""
     from convogym.goals import DEFAULT_GOALS
     from convogym.policies.loading import make_policy as find
 
     if name == "human":
         raise InputError("--policy must pick goals by itself; to pick them yourself use `convogym chat --mode steer`.")
-    return find(name, len(DEFAULT_GOALS), seed, trust, goals=DEFAULT_GOALS)
+    goals = goals or DEFAULT_GOALS
+    return find(name, len(goals), seed, trust, goals=goals, observation_size=observation_size)
 
 
 def check_fits(policy: Policy, env: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convogym.errors import CheckpointError, InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
+from convogym.policies.fewer_goals import FewerGoals
 from convogym.policies.human import HumanPolicy, write_to_stdout
 from convogym.policies.lookahead import LookaheadPolicy
 
@@ -35,7 +36,8 @@ def make_policy(
     Args:
         name_or_path: `random`, `cycle`, `cycle:3,1,2` (that order), `lookahead`, `human`, or the folder (or a file in it) of a
             learned policy. A name wins over a folder of the same name; write `./random` for the folder.
-        num_actions: the number of goals of the environment.
+        num_actions: the number of goals of the environment. A learned policy of the first of them, from before others were
+            taught, goes on choosing among those it knows.
         seed: of the policy's own generator, where it draws.
         trust: also load a Stable-Baselines3 `.zip`, which can run code of whoever made it.
         goals: the goals by their codes; shown to a person, and compared with those a learned policy was trained on.
@@ -70,6 +72,11 @@ def make_policy(
     from convogym.policies.learned import load  # here, because it loads torch
 
     policy = load(text, trust=trust, seed=seed)
+    known, names = policy.spec.num_actions, policy.spec.goals
+    if names is not None and known < num_actions and goals.goals[:known] == names:
+        extra = num_actions - known
+        policy.check_fits(observation_size=None if observation_size is None else observation_size - extra)
+        return FewerGoals(policy, known, num_actions)
     policy.check_fits(observation_size=observation_size, num_actions=num_actions, goals=goals.goals)
     return policy
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from fakes import EchoSpeaker, env_kwargs
+from fakes import EchoSpeaker, FakeJudge, env_kwargs
 
 import convogym  # noqa: F401  # registers the environment
 from convogym.dialogue import Persona
 from convogym.errors import InputError
-from convogym.experiments.chat import FREE_TALK, Chat, read_persona, reader_of, steer, talk
+from convogym.experiments.chat import COMMANDS, Chat, read_persona, reader_of, steer, talk
+from convogym.experiments.finetune import pairs_of, worth_reading
+from convogym.experiments.session import FREE_TALK
+from convogym.policies.baselines import CyclePolicy
 from convogym.speakers import Request
 from convogym.store import EpisodeStore
 
@@ -176,6 +179,98 @@ class TestSteer:
         others = {steered(["1"], None, seed=seed)[0].persona for seed in range(8)}
         assert first == again
         assert len(others) > 1
+
+
+class TestCommands:
+    def test_a_talk_is_amended_rated_corrected_and_taken_back(self, tmp_path: Path) -> None:
+        lines = ["one", "/edit good day.", "/rate 4", "two", "/correct 1 hello there", "/correct-reply 1 hi.", "/rate-talk 3"]
+        with EpisodeStore(tmp_path / "a.db") as store:
+            chat, shown = talked([*lines, "three", "/undo"], store=store)
+            [episode] = store.episodes()
+        assert [turn["line"] for turn in chat.turns] == ["one", "two"]
+        first = episode.turns[0]
+        assert (first.reply, first.corrected_line, first.corrected_reply, first.rating) == (
+            "good day.",
+            "hello there",
+            "hi.",
+            4,
+        )
+        assert episode.rating == 3 and len(episode.turns) == 2
+        assert "b: good day." in shown and "taken back; 2 turns are left." in shown
+
+    def test_another_reply_can_be_preferred(self, tmp_path: Path) -> None:
+        with EpisodeStore(tmp_path / "a.db") as store:
+            _, shown = talked(["one", "/other", "neither", "2"], EchoSpeaker(), store=store)
+            [episode] = store.episodes()
+        [comparison] = episode.turns[0].comparisons
+        assert f"2: {comparison.chosen}" in shown[1] and shown[-1] == f"b: {comparison.chosen}"
+        assert episode.turns[0].reply == comparison.chosen != comparison.rejected
+
+    def test_the_end_can_be_told_and_the_talk_is_finished(self, tmp_path: Path) -> None:
+        with EpisodeStore(tmp_path / "a.db") as store:
+            chat, _ = talked(["one", "/end", "two"], store=store)
+            assert [episode.finished for episode in store.episodes()] == [True]
+        assert len(chat.turns) == 1 and not chat.left
+
+    @pytest.mark.parametrize(
+        ("typed", "says"),
+        [
+            ("/rat 3", "'/rate'"),
+            ("/undo", "no turn to take back"),
+            ("/rate much", "expected a number"),
+            ("/rate 3", "must be in 1..0"),
+            ("/edit hello", "nothing was said yet"),
+            ("/correct 1 x", "must be in 1..0"),
+            ("/policy", "no policy"),
+            ("/ahead", "a person says the lines"),
+            ("/", "command"),
+        ],
+    )
+    def test_what_cannot_be_done_is_told_and_nothing_is_said(self, typed: str, says: str) -> None:
+        chat, shown = talked([typed])
+        assert chat.turns == [] and says in shown[0]
+
+    def test_two_slashes_are_one_that_is_said_and_help_lists_all_commands(self) -> None:
+        chat, shown = talked(["//undo", "/help"])
+        assert chat.turns[0]["line"] == "/undo"
+        assert all(f"/{usage}" in shown[-1] for usage in COMMANDS)
+
+    def test_lines_are_approved_rejected_and_rewritten_before_they_are_said(self, tmp_path: Path) -> None:
+        typed = ["pets", "+", "", "work", "who pays you?", "kids", "-", "music", " ", ""]
+        with EpisodeStore(tmp_path / "a.db") as store:
+            chat, shown = steered(typed, store=store, approve=True)
+            [episode] = store.episodes()
+        assert [turn["goal"] for turn in chat.turns] == ["ask about pets.", "talk about work.", "talk about music."]
+        assert shown.count("a? ask about pets. please") == 2
+        assert episode.turns[1].line == episode.turns[1].corrected_line == "who pays you?"
+        assert episode.turns[0].corrected_line is None
+        assert episode.turns[1].comparisons[0].rejected.startswith("talk about work. please")
+
+    def test_looking_ahead_comparing_own_lines_and_the_policys_turns(self) -> None:
+        typed = ["/ahead", "/two pets", "1", "/line work = who pays you?", "/policy", "/undo", "/policy"]
+        chat, shown = steered(typed, policy=CyclePolicy(11))
+        assert [turn["goal"] for turn in chat.turns] == ["ask about pets.", "talk about work.", "ask about pets."]
+        assert chat.turns[1]["line"] == "who pays you?"
+        assert f"  1  {chat.turns[0]['line']}" in shown
+
+
+class TestLearningFromTalks:
+    def test_lines_and_replies_that_a_person_rewrote_are_pairs_in_the_talk_that_was_said(self, tmp_path: Path) -> None:
+        with EpisodeStore(tmp_path / "a.db") as store:
+            steered(["/line pets = any animals?", "/edit two dogs.", "/line work = who pays you?"], store=store)
+            pairs, counts = pairs_of(worth_reading(store), FakeJudge())
+        assert (counts["corrected_lines"], counts["corrected_replies"]) == (2, 1)
+        line, reply, second = pairs[:3]
+        assert (line.history, line.goals, line.target) == ((), ("ask about pets.",), "any animals?")
+        assert (reply.persona, reply.history, reply.target) == (PERSONA.facts, ("any animals?",), "two dogs.")
+        assert second.history == ("any animals?", "two dogs.") and second.target == "who pays you?"
+
+    def test_a_talk_broken_off_counts_though_another_of_its_seed_was_finished(self, tmp_path: Path) -> None:
+        with EpisodeStore(tmp_path / "a.db") as store:
+            steered(["/line pets = any animals?"], store=store)
+            steered(["1", "2", "3", "4"], store=store)
+            _, counts = pairs_of(worth_reading(store), FakeJudge())
+        assert counts["episodes"] == 2 and counts["corrected_lines"] == 1
 
 
 class TestReader:

@@ -96,6 +96,7 @@ class TestHelp:
     def test_the_commands_are_those_promised(self) -> None:
         assert {words[0] for words in commands()} == {
             "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
+            "teach", "serve",
             "search-order", "rescore", "replay", "diff", "clone-policy", "fit-reward", "learning-curves",
             "train", "benchmark-training",
         }  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from convogym.dialogue import Persona, Turn
-from convogym.episodes import MAX_INT, SCHEMA, Episode, TurnRecord, new_id, utc_now
+from convogym.episodes import MAX_INT, SCHEMA, SIDES, Comparison, Episode, TurnRecord, new_id, utc_now
 from convogym.errors import InputError
 
 GOALS = ("ask about kids.", "ask about pets.")
@@ -41,6 +41,13 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+comparisons = (
+    st.tuples(st.sampled_from(SIDES), storable, storable)
+    .filter(lambda each: each[1] != each[2])
+    .map(lambda each: Comparison(*each))
+)
+
+
 @st.composite
 def any_episodes(draw: st.DrawFn) -> Episode:
     goals = tuple(draw(st.lists(storable, min_size=1, max_size=4, unique=True)))
@@ -64,6 +71,7 @@ def any_episodes(draw: st.DrawFn) -> Episode:
                 corrected_line=draw(st.none() | typed),
                 corrected_reply=draw(st.none() | typed),
                 rating=draw(st.none() | numbers),
+                comparisons=draw(st.lists(comparisons, max_size=2).map(tuple)),
             )
         )
     return Episode(
@@ -80,6 +88,8 @@ def any_episodes(draw: st.DrawFn) -> Episode:
         spec=draw(st.dictionaries(names, json_values, max_size=3)),
         finished=draw(st.booleans()) and bool(turns),
         turns=tuple(turns),
+        person=draw(st.none() | storable),
+        rating=draw(st.none() | numbers),
     )
 
 
@@ -118,6 +128,26 @@ def test_every_episode_survives_json_on_one_ascii_line(episode: Episode) -> None
     assert text.isascii() and len(text.splitlines()) == 1
     assert Episode.from_json(text) == episode
     assert Episode.from_json(text).to_json() == text
+
+
+def test_an_episode_of_schema_1_is_read_as_one_without_a_person() -> None:
+    episode = an_episode(a_turn(1, rating=2.0))
+    older = json.loads(episode.to_json())
+    del older["person"], older["rating"], older["turns"][0]["comparisons"]
+    assert Episode.from_json(json.dumps({**older, "schema": 1})) == episode
+    with pytest.raises(InputError, match="unknown: person"):
+        Episode.from_json(json.dumps({**older, "schema": 1, "person": "p-1"}))
+
+
+def test_a_comparison_is_of_two_texts_on_one_side() -> None:
+    with pytest.raises(InputError, match="'line'"):
+        Comparison("lien", "a", "b")
+    with pytest.raises(InputError, match="different texts"):
+        Comparison("line", "a", "a")
+    with pytest.raises(InputError, match="must be text that is not blank"):
+        Comparison("reply", "a", " ")
+    with pytest.raises(InputError, match="tuple of comparisons"):
+        a_turn(comparisons=[Comparison("line", "a", "b")])
 
 
 def test_dialogue_has_the_history_unlabelled_and_each_turn_under_its_goal() -> None:
@@ -187,7 +217,7 @@ def test_a_turn_that_is_not_what_its_fields_say_is_refused(changes: dict[str, An
     ("changes", "message"),
     [
         ({"id": "7"}, "32 lower-case hexadecimal digits"),
-        ({"schema": 2}, "`schema` must be 1, got 2"),
+        ({"schema": 3}, "`schema` must be 2, got 3"),
         ({"created": "yesterday"}, "ISO 8601"),
         ({"created": "2026-11-21T12:00:00"}, "in UTC"),
         ({"created": "2026-11-21T12:00:00+01:00"}, "in UTC"),
@@ -244,7 +274,7 @@ def without(field: str) -> str:
         ("[" * 100_000, "one JSON object"),
         ("9" * 5000, "one JSON object"),
         ("{}", "must name its `schema`"),
-        (altered(schema=7), r"one this version reads \(1\), got 7; upgrade"),
+        (altered(schema=7), r"one this version reads \(1, 2\), got 7; upgrade"),
         (altered(schema=True), "got True"),
         (altered(schema="1"), "got '1'"),
         (altered(schema=[1]), "got "),
@@ -253,7 +283,7 @@ def without(field: str) -> str:
         (altered(turns={}), "`turns` must be a list"),
         (altered(turns=[3]), r"`turns\[0\]` must be an object, got 3"),
         (with_turn(reward=None), r"turns\[0\]: `reward` must be a finite number, got None"),
-        (with_turn(mood="good"), r"`turns\[0\]` must have exactly the fields of schema 1; unknown: mood"),
+        (with_turn(mood="good"), r"`turns\[0\]` must have exactly the fields of schema 2; unknown: mood"),
         (with_turn(reward=float("nan")), "every number in an episode must be finite, got NaN"),
         (with_turn().replace("0.5", "1e999"), "finite number, got inf"),
         (altered().replace('"seed": 7', '"seed": 7, "seed": 8'), "given once, got 'seed' twice"),

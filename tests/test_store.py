@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convogym.episodes import SCHEMA, Episode, TurnRecord, utc_now
+from convogym.episodes import SCHEMA, Comparison, Episode, TurnRecord, utc_now
 from convogym.errors import CorpusError, InputError
 from convogym.goals import PUBLISHED_GOALS
 from convogym.store import APPLICATION_ID, PAGE, EpisodeStore
@@ -300,7 +301,7 @@ def test_importing_again_adds_nothing_but_another_content_of_an_id_is_refused(st
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (b'{"schema": 9}', r":3: expected an episode \(`schema` must be one this version reads \(1\), got 9"),
+        (b'{"schema": 9}', r":3: expected an episode \(`schema` must be one this version reads \(1, 2\), got 9"),
         (b"hello", r":3: expected an episode \(an episode must be one JSON object"),
         (b"\xff\xfe", r":3: expected text in UTF-8"),
     ],
@@ -394,13 +395,57 @@ def test_a_folder_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
         EpisodeStore(tmp_path / "nowhere" / "episodes.db")
 
 
+def test_a_store_of_schema_1_is_brought_up_to_date_and_keeps_its_episodes(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with EpisodeStore(path) as store:
+        (episode_id,) = fill(store)
+        before = store.episode(episode_id)
+    with contextlib.closing(sqlite3.connect(path)) as db:  # what version 1 wrote
+        for column in ("person", "rating"):
+            db.execute(f"ALTER TABLE episodes DROP COLUMN {column}")
+        db.execute("ALTER TABLE turns DROP COLUMN comparisons")
+        db.execute("UPDATE episodes SET schema = 1")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    for _ in range(2):
+        with EpisodeStore(path) as store:
+            assert store.episode(episode_id) == before
+    with EpisodeStore(path) as store:
+        store.compare(episode_id, 1, Comparison("line", "a", "b"))
+        store.rate_talk(episode_id, 1)
+        assert store.episode(episode_id).turns[0].comparisons == (Comparison("line", "a", "b"),)
+        assert store.episode(episode_id).rating == 1.0
+
+
+def test_the_last_turn_can_be_taken_back_and_the_episode_goes_on(store: EpisodeStore) -> None:
+    (episode_id,) = fill(store, turns=2)
+    assert store.retract(episode_id) == a_turn(2)
+    store.append(episode_id, a_turn(2, line="another line"))
+    assert [turn.line for turn in store.episode(episode_id).turns] == ["line 1", "another line"]
+    store.retract(episode_id)
+    store.retract(episode_id)
+    assert not store.episode(episode_id).finished
+    with pytest.raises(InputError, match="must have a turn to take back"):
+        store.retract(episode_id)
+
+
+def test_what_a_person_did_is_found_by_the_pseudonym_and_can_be_removed(store: EpisodeStore) -> None:
+    mine = fill(store, 3, person="p-1")
+    others = fill(store, 2, person="p-2") + fill(store, 1)
+    assert [each.id for each in store.episodes(person="p-1")] == mine
+    assert (store.count(person="p-1"), store.count(person="p-2"), store.count()) == (3, 2, 6)
+    assert store.delete_person("p-1") == 3
+    assert [each.id for each in store.episodes()] == others
+    assert store._db.execute("SELECT COUNT(*) FROM turns").fetchone() == (6,)
+
+
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.db"
     EpisodeStore(path).close()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        db.execute("PRAGMA user_version = 2")
-    with pytest.raises(InputError, match="of version 1, got version 2; upgrade"):
+        db.execute("PRAGMA user_version = 3")
+    with pytest.raises(InputError, match="of version 2, got version 3; upgrade"):
         EpisodeStore(path)
 
 

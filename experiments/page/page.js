@@ -1,0 +1,332 @@
+// The page of `convogym serve`. Every text from people or models is put in with textContent: it is shown, never obeyed.
+"use strict";
+
+const get = (id) => document.getElementById(id);
+const MARKS = ["", "1", "2", "3", "4", "5"];
+const LETTERS_A_TICK = 3; // a reply is written out as it would be typed
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+let me = null;
+let talk = null;
+let chosen = null; // the goal whose line is in the field
+let deciding = null; // what the two texts on offer are for
+let busy = false;
+
+function make(kind, text, className) {
+  const element = document.createElement(kind);
+  if (text !== undefined) element.textContent = text;
+  if (className) element.className = className;
+  return element;
+}
+
+async function ask(method, path, body) {
+  const options = { method, headers: {}, credentials: "same-origin" };
+  if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  const answer = await fetch(path, options);
+  const values = await answer.json().catch(() => ({ error: "the answer could not be read." }));
+  if (!answer.ok) {
+    const error = new Error(values.error || `the computer answered ${answer.status}.`);
+    error.status = answer.status;
+    throw error;
+  }
+  return values;
+}
+
+// One thing at a time; what goes wrong is told, and the page stays as it was.
+async function attempt(work) {
+  if (busy) return;
+  busy = true;
+  get("error").textContent = "";
+  try {
+    await work();
+  } catch (error) {
+    get("error").textContent = error.message;
+    if (error.status === 401 || error.status === 403) await showLogin();
+  } finally {
+    busy = false;
+  }
+}
+
+function on(id, event, work) {
+  get(id).addEventListener(event, (happened) => {
+    happened.preventDefault();
+    attempt(() => work(happened));
+  });
+}
+
+const act = (name, body) => ask("POST", `/api/talks/${talk.talk}/${name}`, body);
+
+// --- coming in ---
+
+async function showLogin() {
+  const about = await ask("GET", "/api/about");
+  get("consent").textContent = about.consent;
+  get("token-row").hidden = !about.needs_token;
+  get("nav").hidden = true;
+  for (const section of document.querySelectorAll("section")) section.hidden = section.id !== "login";
+}
+
+async function enter() {
+  me = await ask("GET", "/api/me");
+  get("nav").hidden = false;
+  await show("talk");
+}
+
+async function show(page) {
+  for (const section of document.querySelectorAll("section")) section.hidden = section.id !== page;
+  for (const button of document.querySelectorAll("nav button")) {
+    if (button.dataset.page === page) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+  get("status").textContent = "";
+  if (page === "transcripts") await find();
+  if (page === "mine") await showMine();
+}
+
+on("login-form", "submit", async () => {
+  await ask("POST", "/api/login", { token: get("token").value.trim() || null, agrees: get("agrees").checked });
+  get("token").value = "";
+  await enter();
+});
+for (const button of document.querySelectorAll("nav button")) {
+  button.addEventListener("click", () => attempt(() => show(button.dataset.page)));
+}
+
+// --- talking ---
+
+on("begin-form", "submit", async () => {
+  const facts = get("persona").value.split("\n").map((fact) => fact.trim()).filter(Boolean);
+  const mode = document.querySelector("input[name=mode]:checked").value;
+  talk = await ask("POST", "/api/talks", { mode, persona: facts.length ? facts : null });
+  chosen = null;
+  get("line").value = "";
+  render();
+  (mode === "talk" ? get("line") : get("ahead")).focus();
+});
+
+on("say-form", "submit", async () => {
+  const line = get("line").value.trim();
+  if (!line) throw new Error("type a line, or pick a goal.");
+  if (talk.mode === "steer" && chosen === null) throw new Error("pick a goal first.");
+  const typed = line !== talk.proposed;
+  talk = await act("say", { line: typed ? line : null, action: chosen });
+  get("line").value = "";
+  chosen = null;
+  render(true);
+  if (!talk.ended) get(talk.mode === "talk" ? "line" : "ahead").focus();
+});
+
+async function pick(code) {
+  talk = await act("propose", { action: code });
+  chosen = code;
+  render();
+  get("line").value = talk.proposed;
+  get("line").focus();
+}
+
+on("another", "click", () => pick(chosen));
+on("two", "click", async () => offer(await act("compare", { action: chosen }), "prefer"));
+on("other", "click", async () => offer(await act("other-reply"), "prefer-reply"));
+on("undo", "click", async () => { talk = await act("undo"); render(); });
+on("end", "click", async () => { talk = await act("end"); render(); get("status").textContent = "The talk has ended."; });
+on("ahead", "click", async () => {
+  const ahead = (await act("look-ahead")).result;
+  for (const button of document.querySelectorAll("#goal-list button")) {
+    button.querySelector("span").textContent = ahead[button.dataset.code] || "";
+  }
+});
+on("rate-talk", "change", async () => {
+  talk = await act("rate", { turn: null, value: mark(get("rate-talk").value) });
+  get("status").textContent = "Noted.";
+});
+
+function offer(view, purpose) {
+  deciding = purpose;
+  [get("first").textContent, get("second").textContent] = view.result;
+  get("choice").hidden = false;
+  get("first").focus();
+}
+
+for (const [which, id] of ["first", "second"].entries()) {
+  on(id, "click", async () => {
+    talk = await act(deciding, { which });
+    get("choice").hidden = true;
+    render();
+    if (deciding === "prefer") {
+      get("line").value = talk.proposed;
+      get("line").focus();
+    }
+  });
+}
+
+document.addEventListener("keydown", (event) => {
+  const typing = ["INPUT", "TEXTAREA", "SELECT"].includes(document.activeElement.tagName);
+  if (typing || event.ctrlKey || event.altKey || event.metaKey || !/^[0-9]$/.test(event.key)) return;
+  if (!get("goals").hidden && !get("talk").hidden) attempt(() => pick(Number(event.key)));
+});
+
+function mark(value) {
+  return value === "" ? null : Number(value);
+}
+
+function render(isNew) {
+  get("room").hidden = false;
+  get("facts").replaceChildren(...talk.persona.map((fact) => make("li", fact)));
+  get("log").replaceChildren(...talk.turns.map((turn, place) => {
+    const last = place === talk.turns.length - 1;
+    return turnItem(turn, last, `/api/talks/${talk.talk}`, (view) => { talk = view; render(); });
+  }));
+  const steering = talk.mode === "steer";
+  get("last").hidden = !talk.turns.length;
+  get("choice").hidden = true;
+  get("goals").hidden = !steering || talk.ended;
+  get("say-form").hidden = talk.ended || (steering && chosen === null);
+  get("another").hidden = get("two").hidden = !steering;
+  get("line-label").textContent = steering && chosen !== null ? `A line that is to ${me.goals[chosen].text}` : "Your line";
+  get("goal-list").replaceChildren(...me.goals.filter((goal) => talk.allowed.includes(goal.code)).map((goal) => {
+    const button = make("button", `${goal.code} ${goal.text}`);
+    button.type = "button";
+    button.dataset.code = goal.code;
+    button.append(make("span"));
+    button.addEventListener("click", () => attempt(() => pick(goal.code)));
+    const item = make("li");
+    item.append(button);
+    return item;
+  }));
+  get("rate-talk").replaceChildren(...marks(talk.rating));
+  get("talk-rating").hidden = !talk.turns.length;
+  if (isNew) writeOut(get("log").lastElementChild.querySelector(".reply"));
+}
+
+function marks(value) {
+  return MARKS.map((name) => {
+    const option = make("option", name || "no mark");
+    option.value = name;
+    option.selected = value !== null && String(value) === name;
+    return option;
+  });
+}
+
+// Shows a reply letter by letter. Screen readers get it whole: the log announces the text that stays.
+function writeOut(element) {
+  if (calm) return;
+  const whole = element.textContent;
+  let shown = 0;
+  element.setAttribute("aria-label", whole);
+  const timer = setInterval(() => {
+    shown += LETTERS_A_TICK;
+    element.textContent = whole.slice(0, shown);
+    if (shown >= whole.length) {
+      clearInterval(timer);
+      element.removeAttribute("aria-label");
+    }
+  }, 30);
+}
+
+// A turn with what may be done to it. `path` takes its corrections and marks, `changed` gets how things stand then.
+function turnItem(turn, isLast, path, changed) {
+  const item = make("li");
+  if (turn.goal !== "talk freely.") item.append(make("div", turn.goal, "goal"));
+  item.append(said("a", turn.line, turn.corrected_line, "line"), said("b", turn.reply, turn.corrected_reply, "reply"));
+  const rate = make("select");
+  rate.setAttribute("aria-label", `Mark for turn ${turn.turn}`);
+  rate.append(...marks(turn.rating));
+  rate.addEventListener("change", () => attempt(async () => {
+    changed(await ask("POST", `${path}/rate`, { turn: turn.turn, value: mark(rate.value) }));
+  }));
+  item.append(rate);
+  for (const side of ["line", "reply"]) {
+    const button = make("button", `Correct the ${side}`);
+    button.type = "button";
+    button.setAttribute("aria-label", `Correct the ${side} of turn ${turn.turn}`);
+    button.addEventListener("click", () => correct(item, turn, side, isLast && path.startsWith("/api/talks"), path, changed));
+    item.append(" ", button);
+  }
+  return item;
+}
+
+function said(who, text, corrected, side) {
+  const row = make("div");
+  row.append(make("span", `${who}: `, "who"), make("span", text, side));
+  if (corrected !== null && corrected !== text) row.append(make("div", `should be: ${corrected}`, "fixed"));
+  return row;
+}
+
+function correct(item, turn, side, isLast, path, changed) {
+  if (item.querySelector("form")) return;
+  const form = make("form");
+  const label = make("label", side === "line" ? "The line should be" : "The reply should be");
+  const field = make("input");
+  field.id = `correct-${turn.turn}-${side}`;
+  label.htmlFor = field.id;
+  field.value = turn[side];
+  field.maxLength = 2000;
+  const keep = make("button", "Save");
+  const drop = make("button", "Cancel");
+  drop.type = "button";
+  drop.addEventListener("click", () => form.remove());
+  form.append(label, field, keep, drop);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(async () => {
+      const body = side === "line" ? { turn: turn.turn, line: field.value } : { turn: turn.turn, reply: field.value };
+      if (side === "reply" && isLast) changed(await ask("POST", `${path}/amend`, { reply: field.value }));
+      else changed(await ask("POST", `${path}/correct`, body));
+      get("status").textContent = "Saved.";
+    });
+  });
+  item.append(form);
+  field.focus();
+}
+
+// --- transcripts ---
+
+async function find() {
+  const query = new URLSearchParams({ words: get("words").value, only: get("only").value });
+  const found = await ask("GET", `/api/transcripts?${query}`);
+  get("read").replaceChildren();
+  get("found").replaceChildren(...found.map((each) => {
+    const item = make("li");
+    const button = make("button", `${each.created.slice(0, 16).replace("T", " ")}, ${each.turns} turns: ${each.first_line}`);
+    button.type = "button";
+    button.addEventListener("click", () => attempt(async () => read(await ask("GET", `/api/transcripts/${each.episode}`))));
+    item.append(button);
+    return item;
+  }));
+  get("status").textContent = `${found.length} talks.`;
+}
+
+function read(transcript) {
+  const path = `/api/transcripts/${transcript.episode}`;
+  get("read").replaceChildren(...transcript.turns.map((turn) => turnItem(turn, false, path, read)));
+}
+
+on("find-form", "submit", find);
+
+// --- my data ---
+
+async function showMine() {
+  me = await ask("GET", "/api/me");
+  get("name").textContent = me.person;
+  const { goals, ...numbers } = me.dashboard;
+  const rows = [...Object.entries(numbers), ...Object.entries(goals)];
+  get("numbers").replaceChildren(...rows.flatMap(([name, value]) => {
+    return [make("dt", name.replaceAll("_", " ")), make("dd", String(value))];
+  }));
+}
+
+on("forget", "click", async () => {
+  if (!window.confirm("Delete everything you said here? This cannot be undone.")) return;
+  const { deleted } = await ask("DELETE", "/api/me/data");
+  get("status").textContent = `${deleted} talks were deleted.`;
+  get("room").hidden = true;
+  await showLogin();
+});
+on("leave", "click", async () => {
+  await ask("POST", "/api/logout");
+  await showLogin();
+});
+
+attempt(() => enter().catch(showLogin));

@@ -1,0 +1,168 @@
+"""The commands for people who talk to models, teach them, and serve others; what they do is in the modules they call."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convogym.errors import InputError
+from convogym.experiments.console import Console, check_out, stoppable
+from convogym.experiments.options import Json, Model, Seed
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def register(app: typer.Typer, evaluate: typer.Typer) -> None:
+    """Adds the commands to the program and to its group `evaluate`."""
+    app.command(epilog='Example: convogym teach "talk about sports." --out runs/taught')(teach)
+    app.command(epilog="Example: convogym serve --store runs/people.db --port 8000")(serve)
+    evaluate.command("teaching", epilog="Example: convogym evaluate teaching --goals 3 --corrections 20")(evaluate_teaching)
+
+
+def teach(
+    goal: Annotated[str | None, typer.Argument(help="What lines are to do, as in 'talk about sports.'")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the versions, and for your answers.")] = Path("runs/taught"),
+    model: Model = "persona-mini",
+    lessons: Annotated[int, typer.Option(min=1, help="How many lines to ask you for, 5 to 20.")] = 10,
+    restore: Annotated[int | None, typer.Option(min=0, help="Put this version in use, 0 = untaught; teach nothing.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Teach a model a new goal: correct the lines it proposes, see what that changed, keep it or not.
+
+    Without a goal: list the versions. Lines come from a pipe too: one a question, the last one y to keep what was learnt.
+    """
+    from convogym.experiments.taught_set import TaughtSet
+
+    console = Console(json)
+    check_out(out.parent)
+    taught = TaughtSet(out, model)
+    if restore is not None:
+        if goal is not None:
+            raise InputError("--restore puts a version in use and teaches nothing; leave the goal out.")
+        taught.restore(restore)
+    if goal is None:
+        console.result(_versions(taught, seed), "taught")
+        return
+    taught.check_new(goal)
+    from convogym.agents.loading import load
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import chat, teaching
+    from convogym.experiments import teach as teaching_at_terminal
+
+    say = console.say if plain else console.say_in_colour
+    read = chat.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
+    try:
+        with stoppable(lambda: f"Your answers are in {out}; the model is as it was."):
+            report, kept = teaching_at_terminal.teach(
+                goal,
+                taught,
+                load(taught.model),
+                load_reader(),
+                read,
+                say,
+                count=lessons,
+                seed=seed,
+                steps=teaching.STEPS,
+                bar=lambda steps: console.bar(steps, "learning", "step"),
+            )
+    except teaching_at_terminal.Left as left:
+        console.note(str(left))
+        if json:
+            console.result({"kept": False, "lessons": len(taught.lessons(goal)), **_versions(taught, seed)})
+        return
+    if json:
+        console.result({"kept": kept, "report": report, **_versions(taught, seed)})
+
+
+def serve(
+    store: Annotated[Path, typer.Option(help="Episode store that keeps the talks.")] = Path("runs/people.db"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; other than this computer's own only with --tokens.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
+    name: Annotated[list[str] | None, typer.Option(help="Name by which browsers reach this computer; several times.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Text file with one invite token in each line.")] = None,
+    invite: Annotated[int, typer.Option(min=0, help="Add so many fresh tokens to --tokens and show them.")] = 0,
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Serve a web page on which people talk, steer, correct and rate; what they do goes to the store. Stop with Ctrl-C.
+
+    Needs the extra `web`: pip install "convogym[web]". Scripts find the interface's description at /openapi.json.
+    """
+    console = Console(json)
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise InputError(f'{error.name} is not installed, run `pip install "convogym[web]"`.') from error
+    from convogym.experiments import serving
+
+    if invite and tokens is None:
+        raise InputError("--invite adds tokens to the file of --tokens; name one.")
+    if host not in LOOPBACK and tokens is None:
+        raise InputError(f"--host {host} lets other computers in, so --tokens must say who may come; make some with --invite.")
+    if host in ("0.0.0.0", "::") and not name:
+        raise InputError(f"--host {host} listens on every address; say with --name by which name browsers call this computer.")
+    fresh = serving.add_tokens(tokens, invite) if tokens is not None and invite else []
+    known = None if tokens is None else serving.read_tokens(tokens)
+    check_out(store.parent)
+    from convogym.agents.loading import load
+    from convogym.agents.shared import SharedSpeaker
+    from convogym.experiments.web import make_app
+    from convogym.personas import load_personas
+    from convogym.store import EpisodeStore
+
+    loaded = load(model)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with EpisodeStore(store) as opened, socket.create_server((host, port), family=family, backlog=256) as listening:
+        speakers = SharedSpeaker(loaded.goal_speaker()), SharedSpeaker(loaded.responder())
+        service = serving.Service(*speakers, load_personas("train"), opened, known, seed)
+        port = int(listening.getsockname()[1])
+        shown = f"[{host}]" if ":" in host else host
+        app = make_app(service, [*("[::1]" if each == "::1" else each for each in LOOPBACK), shown, *(name or ())])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+        console.result(
+            {"url": f"http://{shown}:{port}/", "store": store, "model": model, "tokens": fresh, "seed": seed}, "serving"
+        )
+        with stoppable(lambda: f"What people said is in {store}."):
+            server.run(sockets=[listening])
+
+
+def _versions(taught: Any, seed: int) -> dict[str, Any]:
+    return {
+        "out": taught.folder,
+        "in_use": taught.current,
+        "model": taught.model,
+        "goals": list(taught.goals),
+        "versions": [
+            {"version": each.number, "goal": each.goal, "from": each.parent, "created": each.created}
+            for each in taught.versions
+        ],
+        "seed": seed,
+    }
+
+
+def evaluate_teaching(
+    goals: Annotated[int, typer.Option(min=1, help="How many of steered-talk's ten extra goals to teach.")] = 10,
+    corrections: Annotated[int, typer.Option(min=1, help="Corrections for each.")] = 20,
+    order: Annotated[str, typer.Option(help="Which moments are asked first: informative, or random.")] = "informative",
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Teach extra goals by a simulated annotator: are they followed, and what do they cost the old goals and the replies?"""
+    from convogym.experiments import evaluate_teaching as evaluating
+    from convogym.experiments import teaching
+
+    console = Console(json)
+    with console.bar(goals * teaching.STEPS, "learning", "step") as bar:
+        found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update)
+    console.result(found, "taught")

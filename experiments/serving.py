@@ -1,0 +1,370 @@
+"""Many people at once: who they are, their talks, what each may see. Knows sessions and the store; knows nothing of HTTP.
+
+A person is a pseudonym, made from the invite token and from nothing else. Everybody sees their own talks only. All methods may
+be called from many threads: a talk does one thing at a time, and the model answers all talks that wait in one batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convogym.dialogue import Persona
+from convogym.envs.observations import make_observer
+from convogym.envs.rewards import Repetition, Reward
+from convogym.envs.talks import MAX_EPISODE_SEED, Parts
+from convogym.episodes import Episode, TurnRecord, utc_now
+from convogym.errors import InputError
+from convogym.experiments.session import Session, free_talk
+from convogym.goals import DEFAULT_GOALS
+from convogym.speakers import Speaker
+from convogym.store import EpisodeStore
+
+CONSENT = (
+    "What you type and choose here is recorded on this computer, under a made-up name and without your own, to study "
+    "conversations and to train language models. Say nothing about yourself that you would not tell a stranger. You can "
+    "download or delete everything you said at any time. The other side is a small language model: what it says is made up."
+)
+TURNS = 40  # after which a talk ends
+MOST_OPEN = 12  # talks of one person that can go on; an older one is ended when another begins
+LOCAL = "local"  # the pseudonym where there are no tokens and only this computer can connect
+TOKEN_BYTES = 16
+FEWEST_TOKEN_CHARS = 16  # shorter ones could be guessed
+
+
+class NotKnown(Exception):
+    """Whoever asks has given no valid token."""
+
+
+class NoConsent(Exception):
+    """The person has not agreed yet."""
+
+
+class NotFound(Exception):
+    """There is no such thing among those that the person may see."""
+
+
+def read_tokens(path: Path) -> frozenset[str]:
+    """The invite tokens in a text file, one in each line.
+
+    Raises:
+        InputError: there is none, or one that could be guessed.
+        OSError: the file cannot be read.
+    """
+    try:
+        tokens = frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected a text file with one token in each line, {error}.") from error
+    if not tokens:
+        raise InputError(f"{path}: expected one token in each line, found none; make some with --invite.")
+    if short := [token for token in tokens if len(token) < FEWEST_TOKEN_CHARS]:
+        raise InputError(f"{path}: tokens must have at least {FEWEST_TOKEN_CHARS} characters, {len(short)} have fewer.")
+    return tokens
+
+
+def add_tokens(path: Path, count: int) -> list[str]:
+    """Adds fresh tokens to a file, readable by its owner alone if it is new, and returns them."""
+    tokens = [secrets.token_urlsafe(TOKEN_BYTES) for _ in range(count)]
+    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as file:
+        file.write("".join(f"{token}\n" for token in tokens))
+    return tokens
+
+
+def pseudonym(token: str) -> str:
+    """What the person who has a token is called in records; the token cannot be told from it."""
+    return "p-" + hashlib.sha256(b"convogym person " + token.encode()).hexdigest()[:16]
+
+
+@dataclass
+class _Open:
+    """A talk that goes on."""
+
+    session: Session
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Service:
+    """People and their talks."""
+
+    def __init__(
+        self,
+        goal_speaker: Speaker,
+        responder: Speaker,
+        personas: Sequence[Persona],
+        store: EpisodeStore,
+        tokens: frozenset[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Takes what all talks share.
+
+        Args:
+            goal_speaker: proposes lines; may be called from many threads.
+            responder: replies; likewise.
+            personas: of whom one is drawn where a person names none.
+            store: where everything is recorded.
+            tokens: who may come in; None = everybody is the one person `LOCAL`.
+            seed: of the talks that are begun without one, together with the number of talks in the store.
+        """
+        self._store, self._tokens, self._personas = store, tokens, tuple(personas)
+        self._goal_speaker, self._responder = goal_speaker, responder
+        self.goals = DEFAULT_GOALS.extended(*getattr(goal_speaker, "taught", ()))
+        self._by_pseudonym = {pseudonym(token): token for token in tokens or ()}
+        self._consents = Path(f"{store.path}.consents.jsonl")
+        self._agreed = _read_consents(self._consents)
+        self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()  # by person and talk
+        self._lock = threading.RLock()
+        self._places = 0
+        self._seeds = np.random.default_rng([seed, store.count()])
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether people come in by token."""
+        return self._tokens is not None
+
+    # --- people -------------------------------------------------------------------------------------------------------------
+
+    def person(self, token: str | None) -> str:
+        """The pseudonym of whoever has a token.
+
+        Raises:
+            NotKnown: nobody was given it.
+        """
+        if self._tokens is None:
+            return LOCAL
+        name = pseudonym(token or "")
+        if not token or not secrets.compare_digest(self._by_pseudonym.get(name, "").encode(), token.encode()):
+            raise NotKnown("a valid invite token is needed.")
+        return name
+
+    def agree(self, person: str) -> None:
+        """Records that a person has read and agreed to `CONSENT`."""
+        with self._lock:
+            if person not in self._agreed:
+                record = {"person": person, "when": utc_now(), "text": hashlib.sha256(CONSENT.encode()).hexdigest()}
+                with self._consents.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._agreed.add(person)
+
+    def has_agreed(self, person: str) -> bool:
+        """Whether the person has agreed."""
+        return person in self._agreed
+
+    def check_agreed(self, person: str) -> str:
+        """The person, unchanged; raises `NoConsent` where they have not agreed."""
+        if person not in self._agreed:
+            raise NoConsent("please read the text on what is recorded, and agree to it first.")
+        return person
+
+    def forget(self, person: str) -> int:
+        """Deletes all talks of a person and their consent; returns how many talks there were."""
+        with self._lock:
+            for key in [key for key in self._open if key[0] == person]:
+                with self._open[key].lock:
+                    del self._open[key]
+            deleted = self._store.delete_person(person)
+            if self._consents.is_file():
+                kept = [row for row in self._consents.read_text("utf-8").splitlines() if _person_of(row) != person]
+                scratch = self._consents.with_suffix(".partial")
+                scratch.write_text("".join(f"{row}\n" for row in kept), "utf-8")
+                os.replace(scratch, self._consents)
+            self._agreed.discard(person)
+        return deleted
+
+    # --- talks --------------------------------------------------------------------------------------------------------------
+
+    def begin(self, person: str, mode: str, facts: Sequence[str] | None, seed: int | None) -> dict[str, Any]:
+        """Begins a talk.
+
+        Args:
+            person: whose it is.
+            mode: "talk": the person says the lines; "steer": they pick the goals.
+            facts: the other side's persona; None = one is drawn.
+            seed: the talk's; None = drawn.
+        """
+        persona = Persona(tuple(facts)) if facts else None
+        with self._lock:
+            place = self._places
+            self._places += 1
+            drawn = int(self._seeds.integers(MAX_EPISODE_SEED))
+        seed = drawn if seed is None else seed
+        if mode == "talk":
+            persona = persona or self._personas[seed % len(self._personas)]
+            parts = free_talk(self._responder, persona, TURNS)
+        else:
+            parts = self._steered()
+        session = Session(parts, seed=seed, persona=persona, store=self._store, person=person, place=place)
+        talk = secrets.token_hex(8)
+        with self._lock:
+            mine = [key for key in self._open if key[0] == person]
+            for key in mine[: max(0, len(mine) + 1 - MOST_OPEN)]:
+                del self._open[key]
+            self._open[person, talk] = _Open(session)
+        return self._view(talk, session)
+
+    def act(self, person: str, talk: str, act: Callable[[Session], object]) -> dict[str, Any]:
+        """Does something in a talk of a person's, and tells how the talk stands then.
+
+        Raises:
+            NotFound: the person has no such talk going on.
+            InputError: it cannot be done; the talk is as it was.
+        """
+        with self._session(person, talk) as session:
+            result = act(session)
+            return {**self._view(talk, session), **({"result": result} if isinstance(result, dict | list) else {})}
+
+    def transcripts(self, person: str, words: str, only: str) -> list[dict[str, Any]]:
+        """Heads of a person's recorded talks, the newest first.
+
+        Args:
+            person: whose.
+            words: only talks in which this is said, case aside; "" = all.
+            only: "corrected", "rated" or "" for all.
+        """
+        found = []
+        for episode in self._store.episodes(person=person, newest_first=True):
+            said = " ".join(f"{turn.line} {turn.reply}" for turn in episode.turns).lower()
+            rated = episode.rating is not None or any(turn.rating is not None for turn in episode.turns)
+            if (
+                words.lower() not in said
+                or (only == "corrected" and not episode.corrections())
+                or (only == "rated" and not rated)
+            ):
+                continue
+            found.append(
+                {
+                    "episode": episode.id,
+                    "created": episode.created,
+                    "turns": len(episode.turns),
+                    "first_line": episode.turns[0].line if episode.turns else "",
+                    "corrections": len(episode.corrections()),
+                    "rating": episode.rating,
+                    "finished": episode.finished,
+                }
+            )
+        return found
+
+    def transcript(self, person: str, episode_id: str) -> dict[str, Any]:
+        """One recorded talk of a person's; raises `NotFound` where there is none."""
+        episode = self._mine(person, episode_id)
+        turns = [_turn(record) for record in episode.turns]
+        return {"episode": episode.id, "created": episode.created, "persona": list(episode.persona), "turns": turns,
+                "rating": episode.rating, "finished": episode.finished}  # fmt: skip
+
+    def correct(self, person: str, episode_id: str, turn: int, line: str | None, reply: str | None) -> dict[str, Any]:
+        """Says what a turn of a recorded talk should have been."""
+        self._mine(person, episode_id)
+        self._store.correct(episode_id, turn, line, reply)
+        return self.transcript(person, episode_id)
+
+    def rate(self, person: str, episode_id: str, turn: int | None, value: float | None) -> dict[str, Any]:
+        """Marks a turn of a recorded talk, or the whole talk."""
+        self._mine(person, episode_id)
+        if turn is None:
+            self._store.rate_talk(episode_id, value)
+        else:
+            self._store.rate(episode_id, turn, value)
+        return self.transcript(person, episode_id)
+
+    def data(self, person: str) -> Iterator[str]:
+        """Everything recorded of a person, one JSON object a line."""
+        for episode in self._store.episodes(person=person):
+            yield episode.to_json() + "\n"
+
+    def dashboard(self, person: str) -> dict[str, Any]:
+        """What a person did so far, by numbers, and by goal."""
+        counts = {"talks": 0, "turns": 0, "corrections": 0, "comparisons": 0, "ratings": 0}
+        goals: dict[str, int] = {}
+        for episode in self._store.episodes(person=person):
+            counts["talks"] += 1
+            counts["turns"] += len(episode.turns)
+            counts["corrections"] += len(episode.corrections())
+            counts["comparisons"] += sum(len(turn.comparisons) for turn in episode.turns)
+            counts["ratings"] += sum(turn.rating is not None for turn in episode.turns) + (episode.rating is not None)
+            for turn in episode.turns:
+                goals[turn.goal] = goals.get(turn.goal, 0) + 1
+        return {**counts, "goals": goals, "talks_of_all": self._store.count()}
+
+    # --- inside -------------------------------------------------------------------------------------------------------------
+
+    def _steered(self) -> Parts:
+        return Parts(
+            goal_speaker=self._goal_speaker,
+            responder=self._responder,
+            personas=self._personas,
+            goals=self.goals,
+            reward=Reward((0.0, Repetition())),
+            observer=make_observer("embedding", self._responder.feature_size, len(self.goals), TURNS),
+            num_turns=TURNS,
+        )
+
+    @contextmanager
+    def _session(self, person: str, talk: str) -> Iterator[Session]:
+        with self._lock:
+            found = self._open.get((person, talk))
+        if found is None:
+            raise NotFound("you have no such talk going on; begin another, or look among your transcripts.")
+        with found.lock:
+            if self._open.get((person, talk)) is not found:  # deleted while this thread waited
+                raise NotFound("this talk was deleted.")
+            yield found.session
+
+    def _mine(self, person: str, episode_id: str) -> Episode:
+        try:
+            episode = self._store.episode(episode_id)
+        except InputError:
+            raise NotFound("you have no such talk.") from None
+        if episode.person != person:
+            raise NotFound("you have no such talk.")
+        return episode
+
+    def _view(self, talk: str, session: Session) -> dict[str, Any]:
+        return {
+            "talk": talk,
+            "mode": "talk" if session.is_free else "steer",
+            "persona": list(session.persona),
+            "turns": [_turn(record) for record in session.turns],
+            "allowed": session.allowed,
+            "proposed": session.proposed,
+            "rating": session.rating,
+            "ended": session.has_ended,
+            "episode": session.episode,
+        }
+
+
+def _turn(record: TurnRecord) -> dict[str, Any]:
+    return {
+        "turn": record.turn,
+        "goal": record.goal,
+        "line": record.line,
+        "reply": record.reply,
+        "corrected_line": record.corrected_line,
+        "corrected_reply": record.corrected_reply,
+        "rating": record.rating,
+    }
+
+
+def _person_of(row: str) -> str | None:
+    try:
+        record: Mapping[str, Any] = json.loads(row)
+        return str(record["person"])
+    except (ValueError, KeyError, TypeError):  # a line that a kill cut off
+        return None
+
+
+def _read_consents(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    return {person for row in path.read_text("utf-8").splitlines() if (person := _person_of(row)) is not None}

@@ -1,0 +1,334 @@
+"""Teaches a model a new goal from a few corrected lines: what to ask, how to learn, what came of it. Asks nobody itself.
+
+Whoever answers (a person at a terminal, a page, a simulated annotator) gets `Question`s and gives `Lesson`s. Following of a
+new goal cannot be judged by persona-reader, which knows the published ones: `judge_of` fits a head to labelled lines, of
+steered-talk where it has the goal, else of the person's own, and the report says which and what that judge is worth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convogym import steered_talk
+from convogym.dialogue import Dialogue
+from convogym.experiments.corpora import spelled
+from convogym.experiments.taught_set import Lesson
+from convogym.goals import DEFAULT_GOALS
+
+if TYPE_CHECKING:
+    from convogym.agents.goal_head import GoalHead
+    from convogym.agents.model import LanguageModel
+    from convogym.agents.reader import Reader
+    from convogym.agents.scoring import Context
+
+ORDERS = ("informative", "random")
+POOL = 120  # contexts that questions are chosen from
+STEPS = 80  # optimiser steps of one teaching, half a minute on two cores
+RATE = 3e-4  # AdamW's
+WATCHED = 24  # contexts in which the new goal is watched while learning
+WATCHED_OLD = 8  # the same for the published goals, times eleven
+HELD_OUT = 60  # contexts in which it is measured in the end
+HELD_OUT_OLD = 60  # the same for the old goals, times their number
+
+Tick = Callable[[int], object]
+
+
+def _ignore(done: int) -> None:
+    """The tick of whoever shows no progress."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A moment in a talk and what the model would say there for the new goal."""
+
+    context: Context
+    """the moment"""
+    proposed: str
+    """the model's line"""
+
+    def answered(self, goal: str, line: str | None) -> Lesson:
+        """The lesson; `line` None accepts the model's."""
+        moment = self.context
+        return Lesson(
+            goal, moment.partner_persona, moment.history, moment.goals, self.proposed, self.proposed if line is None else line
+        )
+
+
+def questions(
+    model: LanguageModel, goal: str, contexts: Sequence[Context], count: int, seed: int, order: str = "informative"
+) -> list[tuple[int, Question]]:
+    """What to ask a person about a new goal, in the order of asking.
+
+    Args:
+        model: proposes the lines.
+        goal: what is taught.
+        contexts: where lines could be said.
+        count: how many questions, at most as many as there are contexts.
+        seed: of the proposals and of a random order.
+        order: one of `ORDERS`: unsure and unlike moments first (`agents.informative`), or any.
+
+    Returns:
+        (index of the context, question) pairs.
+    """
+    from convogym.agents.informative import most_informative
+    from convogym.agents.scoring import said_lines
+
+    said = said_lines(model, contexts, [goal], seed)
+    count = min(count, len(said))
+    if order == "informative":
+        chosen = most_informative([line.surprisal for line in said], np.stack([line.features for line in said]), count)
+    else:
+        chosen = [int(i) for i in np.random.default_rng([seed, 8]).permutation(len(said))[:count]]
+    return [(i, Question(contexts[i], said[i].text)) for i in chosen]
+
+
+def teaching_contexts(seed: int) -> list[Context]:
+    """Moments in steered-talk's train dialogues at which a person is asked for lines."""
+    from convogym.agents.scoring import contexts_of
+
+    return contexts_of(spelled_split("train"), POOL, np.random.default_rng([seed, 12]))
+
+
+def held_out_contexts(count: int, seed: int) -> list[Context]:
+    """Moments in steered-talk's dev dialogues, which nothing learns from."""
+    from convogym.agents.scoring import contexts_of
+
+    return contexts_of(spelled_split("dev"), count, np.random.default_rng([seed, 13]))
+
+
+def spelled_split(split: str) -> list[Dialogue]:
+    """A split of steered-talk, extra goals and all, in the project's spelling."""
+    return [spelled(dialogue) for dialogue in steered_talk.load(split)]
+
+
+# --- judging a goal the reader does not know --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A goal's judge and what it is worth."""
+
+    head: GoalHead
+    fitted_on: str
+    """where its lines came from, in words"""
+    recall: float | None
+    """share of lines with the goal that it recognises, of those it did not see; None = there was none"""
+    false_alarms: float | None
+    """share of lines without the goal that it takes for some with it, likewise"""
+    tested_on: str
+    """where those came from"""
+
+
+def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
+    """Fits a judge for a new goal, on no line that the model learns from unless there is nothing else.
+
+    Where steered-talk labels the goal: fitted on its train lines, without the dialogues that lessons come from, tested on dev.
+    Otherwise on all lessons but every fourth, against the lines of steered-talk train, tested on every fourth and on dev.
+
+    Args:
+        reader: whose features it uses.
+        goal: the new goal.
+        lessons: the person's answers for it.
+    """
+    from convogym.agents.goal_head import fit_goal_head
+
+    moments = {lesson.history for lesson in lessons if lesson.history}
+    said = {(lesson.history, lesson.line) for lesson in lessons}  # all dialogues share the moment at which they open
+    train = [
+        rows
+        for rows in map(_lines, spelled_split("train"))
+        if not any(row.history in moments or (row.history, row.line[1]) in said for row in rows)
+    ]
+    dev = [row for dialogue in spelled_split("dev") for row in _lines(dialogue)]
+    labelled = [row.line for rows in train for row in rows if goal in row.goals]
+    others = [row.line for rows in train for row in rows if goal not in row.goals]
+    if labelled:
+        seen, unseen = labelled, [row.line for row in dev if goal in row.goals]
+        fitted = (
+            f"{len(seen)} steered-talk lines with this goal, of other dialogues than the lessons', and {len(others)} without"
+        )
+        tested = f"steered-talk dev, {len(unseen)} lines with this goal and {len(dev) - len(unseen)} without"
+    else:
+        own = [(lesson.before, lesson.line) for lesson in lessons]
+        seen, unseen = [row for i, row in enumerate(own) if i % 4 != 3], own[3::4]
+        fitted = f"{len(seen)} of your own lines, which the model learns too, and {len(others)} steered-talk lines"
+        tested = f"{len(unseen)} of your own lines and the {len(dev)} of steered-talk dev"
+    head = fit_goal_head(reader, seen, others)
+    quality = head.quality(unseen, [row.line for row in dev if goal not in row.goals])
+    return Judge(head, fitted, quality.recall, quality.false_alarms, tested)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A labelled line in its place."""
+
+    history: tuple[str, ...]
+    line: tuple[str, str]
+    """what was said before, and the line"""
+    goals: tuple[str, ...]
+
+
+def _lines(dialogue: Dialogue) -> list[_Row]:
+    rows, said = [], list[str]()
+    for turn in dialogue.turns:
+        rows.append(_Row(tuple(said), (said[-1] if said else "", turn.line), turn.goals or ()))
+        said += [turn.line, turn.reply or "..."]
+    return rows
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------------
+
+
+def following(
+    model: LanguageModel,
+    reader: Reader,
+    heads: Mapping[str, GoalHead],
+    goals: Sequence[str],
+    contexts: Sequence[Context],
+    seed: int,
+    tick: Tick = _ignore,
+) -> dict[str, float]:
+    """The share of sampled lines that follow their goal, by goal: one line for each goal in each context.
+
+    Args:
+        model: says the lines.
+        reader: judges the published goals.
+        heads: judge the others.
+        goals: which are tried.
+        contexts: where.
+        seed: of the lines.
+        tick: told of progress.
+    """
+    from convogym.agents.reader import FOLLOWS
+    from convogym.agents.scoring import said_lines
+
+    said = said_lines(model, contexts, goals, seed, tick=tick)
+    pairs = [(contexts[line.context].before, line.text) for line in said]
+    published = reader.probabilities([before for before, _ in pairs], [text for _, text in pairs])
+    found: dict[str, float] = {}
+    for action, goal in enumerate(goals):
+        mine = [i for i, line in enumerate(said) if line.action == action]
+        if goal in DEFAULT_GOALS:
+            chances = published[mine, DEFAULT_GOALS.code(goal)]
+        else:
+            chances = heads[goal].probabilities([pairs[i] for i in mine])
+        found[goal] = float((chances >= FOLLOWS).mean())
+    return found
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a model does."""
+
+    new: float
+    """following of the new goal, a share in 0..1"""
+    old: float
+    """mean following of all goals it had before"""
+    worst: float
+    """the lowest of those"""
+    ppl_word: float
+    """of steered-talk dev's replies"""
+
+
+def measure(
+    model: LanguageModel, reader: Reader, heads: Mapping[str, GoalHead], goal: str, old: Sequence[str], seed: int
+) -> Measured:
+    """Measures a model on steered-talk dev: the new goal, all the old ones, and how likely it finds the replies."""
+    from convogym.agents.scoring import likelihood
+
+    new = following(model, reader, heads, [goal], held_out_contexts(HELD_OUT, seed), seed)
+    before = following(model, reader, heads, old, held_out_contexts(HELD_OUT_OLD, seed), seed)
+    replies = likelihood(model, spelled_split("dev"))
+    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), replies.ppl_word)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a teaching came to, on contexts that nothing learnt from."""
+
+    goal: str
+    lessons: int
+    corrections: int
+    """how many of the lessons were corrected rather than accepted"""
+    before: Measured
+    after: Measured
+    seconds: float
+    """of learning, watching included"""
+    judge: str
+    """what the new goal was judged by"""
+    judge_recall: float | None
+    judge_false_alarms: float | None
+    judge_tested_on: str
+
+
+def learn(
+    model: LanguageModel,
+    reader: Reader,
+    judges: Mapping[str, Judge],
+    goal: str,
+    lessons: Sequence[Lesson],
+    earlier: Sequence[Lesson],
+    seed: int,
+    steps: int,
+    tick: Tick = _ignore,
+) -> Report:
+    """Teaches a model a goal, in place, and measures it before and after.
+
+    Args:
+        model: has `taught` goals already or none; gets the weights that follow best among those looked at.
+        reader: judges published goals.
+        judges: of the new goal and of all taught before.
+        goal: what is taught.
+        lessons: for it; at least one.
+        earlier: lessons of the goals taught before, rehearsed.
+        seed: of everything.
+        steps: optimiser steps.
+        tick: told of steps done.
+    """
+    from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair
+    from convogym.agents.scoring import contexts_of
+    from convogym.experiments.finetune import rehearsal_dialogues
+
+    heads = {name: judge.head for name, judge in judges.items()}
+    old = (*DEFAULT_GOALS.goals, *model.taught)
+    before = measure(model, reader, heads, goal, old, seed)
+    watch = contexts_of(spelled_split("train"), WATCHED, np.random.default_rng([seed, 14]))
+
+    def watched(candidate: LanguageModel) -> float:
+        new = following(candidate, reader, heads, [goal], watch, seed)[goal]
+        kept = following(candidate, reader, heads, old, watch[:WATCHED_OLD], seed)
+        return (new + float(np.mean(list(kept.values())))) / 2
+
+    def pair(lesson: Lesson, is_new: bool) -> Pair:
+        return Pair(lesson.persona, lesson.history, (*lesson.goals, lesson.goal), lesson.line, is_correction=is_new)
+
+    pairs = [pair(lesson, True) for lesson in lessons] + [pair(lesson, False) for lesson in earlier]
+    train, held_out = rehearsal_dialogues()
+    config = FinetuneConfig(steps=steps, lr=RATE, evaluate_every=max(1, steps // 2), seed=seed)
+    began = time.monotonic()
+    for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
+        tick(1)
+    seconds = time.monotonic() - began
+    judge = judges[goal]
+    return Report(
+        goal=goal,
+        lessons=len(lessons),
+        corrections=sum(lesson.is_correction for lesson in lessons),
+        before=before,
+        after=measure(model, reader, heads, goal, old, seed),
+        seconds=seconds,
+        judge=f"a head on persona-reader, fitted on {judge.fitted_on}",
+        judge_recall=judge.recall,
+        judge_false_alarms=judge.false_alarms,
+        judge_tested_on=judge.tested_on,
+    )
+
+
+def told(report: Report) -> dict[str, Any]:
+    """The report as plain values."""
+    return asdict(report)

@@ -1,0 +1,185 @@
+"""The page in a real browser: by keyboard alone, in a narrow window, and with hostile text."""
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import EchoSpeaker, small_personas
+
+pytest.importorskip("fastapi", reason='the page needs pip install "convogym[web]"')
+playwright = pytest.importorskip("playwright.sync_api", reason="NO BROWSER TEST WAS RUN: pip install playwright")
+
+import uvicorn  # noqa: E402
+
+from convogym.agents.shared import SharedSpeaker  # noqa: E402
+from convogym.experiments.serving import Service, pseudonym  # noqa: E402
+from convogym.experiments.web import make_app  # noqa: E402
+from convogym.store import EpisodeStore  # noqa: E402
+
+TOKEN = "token-of-ann-0123456789"
+PATIENCE = 30_000  # milliseconds, for busy machines
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+
+def browser_path() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("NO BROWSER TEST WAS RUN: there is no chromium on this machine (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = browser_path()
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=4 * PATIENCE)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EpisodeStore]:
+    with EpisodeStore(tmp_path / "a.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Any, store: EpisodeStore) -> Iterator[Any]:
+    """The page of a server of its own, 400 pixels wide."""
+    service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(EchoSpeaker()), small_personas(), store, frozenset({TOKEN}))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(make_app(service, ["127.0.0.1"]), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            context = browser.new_context(viewport={"width": 400, "height": 800}, reduced_motion="no-preference")
+            context.set_default_timeout(PATIENCE)
+            opened = context.new_page()
+            problems: list[str] = []
+            opened.on("pageerror", lambda error: problems.append(str(error)))
+            opened.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+            yield opened
+            assert not problems
+            context.close()
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def tab_to(page: Any, name: str) -> None:
+    """Presses Tab until what is called so has the focus."""
+    called = """() => { const e = document.activeElement;
+        return e.getAttribute('aria-label') || (e.labels && e.labels.length ? e.labels[0].textContent : e.textContent) }"""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if name in page.evaluate(called):
+            return
+    raise AssertionError(f"the keyboard does not reach {name!r}")
+
+
+def come_in(page: Any) -> None:
+    page.get_by_label("Invite token").fill(TOKEN)
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Begin a talk").wait_for()
+
+
+def turns(store: EpisodeStore) -> Any:
+    return next(iter(store.episodes(newest_first=True))).turns
+
+
+def eventually(holds: Any) -> None:
+    until = time.monotonic() + PATIENCE / 1000
+    while not holds():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_whole_steered_talk_by_keyboard_alone_at_400_pixels(page: Any, store: EpisodeStore) -> None:
+    page.get_by_label("Invite token").wait_for()
+    tab_to(page, "Invite token")
+    page.keyboard.type(TOKEN)
+    tab_to(page, "I have read this and agree.")
+    page.keyboard.press("Space")
+    tab_to(page, "Come in")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Begin a talk").wait_for()
+    tab_to(page, "I say them.")
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "Who answers: one fact")
+    page.keyboard.type("i have two dogs.\ni am a nurse.")
+    tab_to(page, "Begin a talk")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="What would each say?").wait_for()
+    page.keyboard.press("Enter")  # the focus is on the look-ahead
+    page.get_by_text("ask about pets. please").wait_for()
+    page.keyboard.press("1")
+    page.get_by_label("A line that is to ask about pets.").wait_for()
+    eventually(lambda: page.evaluate("document.activeElement.value").startswith("ask about pets. please"))
+    page.keyboard.press("Enter")
+    eventually(lambda: store.count() == 1)
+    page.locator("#log > li").wait_for()
+    tab_to(page, "Mark for turn 1")
+    page.keyboard.press("4")
+    eventually(lambda: turns(store)[0].rating == 4.0)
+    tab_to(page, "Correct the reply of turn 1")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("two dogs, rex and momo.")
+    page.keyboard.press("Enter")
+    eventually(lambda: turns(store)[0].corrected_reply == "two dogs, rex and momo.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    [episode] = store.episodes()
+    assert (episode.person, episode.turns[0].goal) == (pseudonym(TOKEN), "ask about pets.")
+    assert episode.persona == ("i have two dogs.", "i am a nurse.")
+
+
+def test_hostile_text_is_shown_and_not_obeyed(page: Any, store: EpisodeStore) -> None:
+    come_in(page)
+    page.get_by_label("Who answers: one fact").fill(EVIL)
+    page.get_by_role("button", name="Begin a talk").click()
+    page.get_by_label("Your line").fill(EVIL)
+    page.get_by_role("button", name="Say it").click()
+    eventually(lambda: page.locator("#log .reply").all_text_contents() == [EVIL])  # written out to its end
+    assert page.locator("#log .line").all_text_contents() == [EVIL]
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#log img, #log script, #facts img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_preferring_taking_back_finding_and_deleting(page: Any, store: EpisodeStore) -> None:
+    come_in(page)
+    page.get_by_label("I pick what to ask about").check()
+    page.get_by_role("button", name="Begin a talk").click()
+    page.get_by_role("button", name="2 talk about work.").click()
+    page.get_by_role("button", name="Two to choose from").click()
+    better = page.locator("#second")
+    better.wait_for()
+    wanted = better.text_content()
+    better.click()
+    eventually(lambda: page.locator("#line").input_value() == wanted)
+    page.get_by_role("button", name="Say it").click()
+    eventually(lambda: store.count() == 1)
+    assert turns(store)[0].line == wanted and turns(store)[0].comparisons[0].chosen == wanted
+    page.get_by_role("button", name="Transcripts").click()
+    page.get_by_role("button", name="1 turns").click()
+    page.get_by_role("button", name="Correct the line of turn 1").click()
+    page.get_by_label("The line should be").fill("what do you do all day?")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("should be: what do you do all day?").wait_for()
+    page.get_by_role("button", name="Talk", exact=True).click()
+    page.get_by_role("button", name="Take the last turn back").click()
+    eventually(lambda: store.count() == 0)
+    page.get_by_role("button", name="3 ask about marital status.").click()
+    page.get_by_role("button", name="Say it").click()
+    eventually(lambda: store.count() == 1)
+    page.get_by_role("button", name="My data").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete everything I said").click()
+    page.get_by_role("button", name="Come in").wait_for()
+    assert store.count() == 0

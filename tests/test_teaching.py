@@ -1,0 +1,238 @@
+"""Teaching a goal: which questions, whose judgement, what is learnt and kept; with tiny real models."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+from typer.testing import CliRunner
+
+from convogym import steered_talk
+from convogym.agents import reader as reading
+from convogym.agents.goal_head import fit_goal_head
+from convogym.agents.informative import most_informative
+from convogym.agents.loading import load
+from convogym.agents.reader import Reader
+from convogym.agents.reader_training import fresh_reader
+from convogym.agents.scoring import Context
+from convogym.errors import InputError
+from convogym.experiments import evaluate_teaching, teach, teaching
+from convogym.experiments.cli import app
+from convogym.experiments.taught_set import Lesson, TaughtSet
+
+GOAL = "talk about sports."
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return fresh_reader(tiny_model(), 1, 0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
+    """Everything with fewer moments and dialogues, and a tiny reader in place of the shipped one."""
+    for name, value in (("POOL", 12), ("STEPS", 2), ("WATCHED", 2), ("WATCHED_OLD", 1), ("HELD_OUT", 3), ("HELD_OUT_OLD", 2)):
+        monkeypatch.setattr(teaching, name, value)
+    splits = {split: steered_talk.load(split)[:count] for split, count in (("train", 120), ("dev", 20))}
+    monkeypatch.setattr(steered_talk, "load", splits.__getitem__)
+    monkeypatch.setattr(reading, "load_reader", lambda folder=None: reader)
+
+
+def question(said: str, proposed: str) -> teaching.Question:
+    return teaching.Question(Context((), ("hi.", said), (None,)), proposed)
+
+
+QUESTIONS = [question(f"reply {number}", f"proposal {number}") for number in range(6)]
+
+
+def answering(*answers: str | type[BaseException]) -> Callable[[str], str]:
+    left = iter(answers)
+
+    def read(prompt: str) -> str:
+        answer = next(left, EOFError)
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    return read
+
+
+def asked(*answers: str | type[BaseException], count: int = 4, known: tuple[Lesson, ...] = ()) -> tuple[Any, Any, str]:
+    kept: list[Lesson] = []
+    shown: list[str] = []
+    lessons = teach.ask(QUESTIONS, count, GOAL, known, kept.append, answering(*answers), shown.append)
+    return lessons, kept, "\n".join(shown)
+
+
+class TestMostInformative:
+    def test_the_unsure_come_first_and_those_like_them_later(self) -> None:
+        features = [[1, 0], [1, 0.01], [0, 1], [1, 1]]
+        assert most_informative([3.0, 2.9, 1.0, 0.1], features, 4) == [0, 2, 3, 1]
+
+    def test_without_differences_in_place_only_the_unsure_count_and_ties_go_to_the_first(self) -> None:
+        assert most_informative([1.0, 3.0, 2.0], np.eye(3), 3) == [1, 2, 0]
+        assert most_informative([1.0, 1.0, 1.0], np.eye(3), 2) == [0, 1]
+
+    def test_what_does_not_fit_is_refused(self) -> None:
+        wrong: list[tuple[Any, Any, int]] = [([1.0], np.eye(2), 1), ([1.0, 2.0], np.eye(2), 3), ([1.0], [1.0], 1)]
+        for uncertainty, features, count in wrong:
+            with pytest.raises(InputError):
+                most_informative(uncertainty, features, count)
+
+
+class TestGoalHead:
+    def test_it_learns_from_words_and_its_worth_is_told_on_other_lines(self, reader: Reader) -> None:
+        sports = [("", f"do you {verb} {game}?") for verb in ("like", "play") for game in ("ball games", "ball", "the ball")]
+        others = [("", f"do you {verb} {food}?") for verb in ("like", "eat") for food in ("soup", "red soup", "dogs", "cats")]
+        head = fit_goal_head(reader, sports, others)
+        assert (head.probabilities(sports) > 0.5).all() and (head.probabilities(others) < 0.5).all()
+        quality = head.quality([("hello.", "do you watch ball games?")], [("hello.", "do you cook soup?")])
+        assert (quality.recall, quality.false_alarms, quality.positives, quality.negatives) == (1.0, 0.0, 1, 1)
+        assert head.quality([], []).recall is None
+        assert head.probabilities([]).shape == (0,)
+
+    def test_it_needs_lines_of_both_kinds(self, reader: Reader) -> None:
+        with pytest.raises(InputError, match="1 and 0"):
+            fit_goal_head(reader, [("", "a")], [])
+
+
+class TestQuestions:
+    def test_the_order_is_a_function_of_the_seed_and_of_its_name(self) -> None:
+        model = tiny_model()
+        contexts = [Context((), ("hi.", f"i like {what}."), (None,)) for what in ("soup", "dogs", "work", "rain", "music")]
+        first = teaching.questions(model, GOAL, contexts, 5, 0)
+        assert first == teaching.questions(model, GOAL, contexts, 5, 0)
+        assert sorted(i for i, _ in first) == list(range(5)) and all(contexts[i] == q.context for i, q in first)
+        orders = [[i for i, _ in teaching.questions(model, GOAL, contexts, 5, seed, "random")] for seed in range(4)]
+        assert len(set(map(tuple, orders))) > 1
+        assert [i for i, _ in teaching.questions(model, GOAL, contexts, 2, 0)] == [i for i, _ in first][:2]
+
+    def test_accepting_correcting_passing_over_and_reading_on(self) -> None:
+        lessons, kept, shown = asked("", "+", "?", "do you play football?", "x" * 2001, "better", EOFError)
+        assert [(lesson.proposed, lesson.line) for lesson in lessons] == [
+            ("proposal 0", "proposal 0"),
+            ("proposal 2", "do you play football?"),
+            ("proposal 3", "better"),
+        ]
+        assert kept == lessons
+        assert [lesson.is_correction for lesson in lessons] == [False, True, True]
+        assert "b: reply 2" in shown and "Type another line." in shown
+
+    def test_it_ends_after_so_many_answers(self) -> None:
+        assert len(asked(*["ok?"] * 6, count=4)[0]) == 4
+
+    def test_answers_given_before_are_not_asked_again(self) -> None:
+        first, kept, _ = asked("one?", "two?")
+        again, new, shown = asked("three?", "four?", known=tuple(kept))
+        assert [lesson.line for lesson in again] == ["one?", "two?", "three?", "four?"]
+        assert len(new) == 2 and "proposal 0" not in shown
+        assert first == again[:2]
+
+    def test_ctrl_c_leaves_and_keeps_the_answers(self) -> None:
+        kept: list[Lesson] = []
+        with pytest.raises(KeyboardInterrupt):
+            teach.ask(QUESTIONS, 6, GOAL, (), kept.append, answering("one?", KeyboardInterrupt), lambda text: None)
+        assert [lesson.line for lesson in kept] == ["one?"]
+
+    def test_what_people_and_models_say_cannot_command_the_terminal(self) -> None:
+        shown: list[str] = []
+        teach.ask([question("\x1b[2J", "\x1b[3J")], 1, GOAL, (), lambda lesson: None, answering(""), shown.append)
+        assert "\x1b" not in "".join(shown)
+
+
+class TestJudge:
+    def test_of_a_goal_that_steered_talk_labels_it_learns_from_other_dialogues_than_the_lessons(
+        self, quick: None, reader: Reader
+    ) -> None:
+        places = evaluate_teaching.labelled_places(GOAL)
+        lessons = [teaching.Question(context, "?").answered(GOAL, line) for context, line in places[:3]]
+        judge = teaching.judge_of(reader, GOAL, lessons)
+        assert f"{len(places) - 3} steered-talk lines with this goal" in judge.fitted_on
+        assert "steered-talk dev" in judge.tested_on
+
+    def test_of_another_goal_it_learns_from_the_persons_lines_but_every_fourth(self, quick: None, reader: Reader) -> None:
+        lessons = [q.answered("ask about anime.", f"which anime {n}?") for n, q in enumerate(QUESTIONS)]
+        judge = teaching.judge_of(reader, "ask about anime.", lessons)
+        assert judge.fitted_on.startswith("5 of your own lines") and judge.tested_on.startswith("1 of your own lines")
+        assert judge.head.probabilities([("reply 0", "which anime 0?")])[0] > 0.5
+
+
+class TestLearning:
+    def test_learning_changes_the_model_and_reports_what_it_did(self, quick: None, reader: Reader) -> None:
+        model = tiny_model()
+        contexts = teaching.teaching_contexts(0)
+        lessons = [teaching.Question(context, "?").answered(GOAL, "do you play ball?") for context in contexts[:6]]
+        judges = {GOAL: teaching.judge_of(reader, GOAL, lessons)}
+        before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+        report = teaching.learn(model, reader, judges, GOAL, lessons, [], seed=0, steps=4)
+        assert (report.goal, report.lessons, report.corrections) == (GOAL, 6, 6)
+        assert report.before != report.after and report.after.ppl_word > 1
+        assert 0 <= report.after.new <= 1 and 0 <= report.after.worst <= report.after.old <= 1
+        assert any(not torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
+
+
+def run(*arguments: str, stdin: str = "") -> Any:
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+class TestCommand:
+    @pytest.fixture
+    def base(self, tmp_path: Path) -> str:
+        tiny_model().save(tmp_path / "base")
+        return str(tmp_path / "base")
+
+    def test_a_goal_is_taught_over_a_pipe_kept_listed_and_undone(self, quick: None, tmp_path: Path, base: str) -> None:
+        words = ("--model", base, "--out", str(tmp_path / "taught"))
+        answers = "do you play ball?\n\n+\nwho won?\nany sports?\nfootball?\ny\n"
+        result = run("teach", GOAL, *words, "--lessons", "5", "--json", stdin=answers)
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["kept"] and found["report"]["lessons"] == 5 and found["report"]["corrections"] == 4
+        assert found["in_use"] == 1 and found["goals"] == [GOAL]
+        assert load(found["model"]).taught == (GOAL,)
+        assert "is a goal already" in run("teach", GOAL, *words).stderr
+        listed = json.loads(run("teach", *words, "--restore", "0", "--json").stdout)
+        assert listed["in_use"] == 0 and [each["goal"] for each in listed["versions"]] == [GOAL]
+
+    def test_what_is_not_wanted_is_not_kept_but_the_answers_are(self, quick: None, tmp_path: Path, base: str) -> None:
+        words = ("--model", base, "--out", str(tmp_path / "taught"), "--lessons", "5")
+        result = run("teach", GOAL, *words, stdin="a?\nb?\nc?\nd?\ne?\nn\n")
+        assert result.exit_code == 0, result.output
+        taught = TaughtSet(tmp_path / "taught", base)
+        assert taught.current == 0 and not taught.versions and len(taught.lessons(GOAL)) == 5
+        assert "held-out moments" in result.stdout and "judged by" in result.stdout
+
+    def test_leaving_early_keeps_the_answers_for_the_next_time(self, quick: None, tmp_path: Path, base: str) -> None:
+        words = ("--model", base, "--out", str(tmp_path / "taught"), "--lessons", "5")
+        result = run("teach", GOAL, *words, stdin="a?\nb?\n")
+        assert result.exit_code == 0 and "2 of at least 5 answers are kept" in result.stderr
+        result = run("teach", GOAL, *words, stdin="c?\nd?\ne?\ny\n")
+        assert [lesson.line for lesson in TaughtSet(tmp_path / "taught", base).lessons(GOAL)] == ["a?", "b?", "c?", "d?", "e?"]
+        assert "kept as version 1" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["ask about pets."], "is a goal already"),
+            (["<|act|>"], "without '<|'"),
+            (["--restore", "7"], "no version 7"),
+            ([GOAL, "--restore", "0"], "leave the goal out"),
+            ([GOAL, "--lessons", "3"], "5..20"),
+        ],
+    )
+    def test_what_cannot_be_is_told_in_one_line(self, tmp_path: Path, base: str, arguments: list[str], says: str) -> None:
+        result = run("teach", *arguments, "--model", base, "--out", str(tmp_path / "taught"))
+        assert result.exit_code == 2 and says in result.stderr and result.stderr.count("\n") == 1
+
+    def test_the_simulated_annotator_teaches_goal_after_goal(self, quick: None, base: str) -> None:
+        result = run("evaluate", "teaching", "--goals", "2", "--corrections", "3", "--model", base, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert [row["goal"] for row in found["rows"]] == list(steered_talk.EXTRA_GOALS[:2])
+        assert set(found["taught_in_the_end"]) == set(steered_talk.EXTRA_GOALS[:2])
+        assert found["largest_old_loss"] == -min(row["old_change"] for row in found["rows"])
+        assert found["ppl_word_in_the_end"] > 1
