@@ -70,7 +70,7 @@ def asked(*answers: str | type[BaseException], count: int = 4, known: tuple[Less
 
 class TestMostInformative:
     def test_the_unsure_come_first_and_those_like_them_later(self) -> None:
-        features = [[1, 0], [1, 0.01], [0, 1], [1, 1]]
+        features = [[1.0, 0.0], [1.0, 0.01], [0.0, 1.0], [1.0, 1.0]]
         assert most_informative([3.0, 2.9, 1.0, 0.1], features, 4) == [0, 2, 3, 1]
 
     def test_without_differences_in_place_only_the_unsure_count_and_ties_go_to_the_first(self) -> None:
