@@ -57,11 +57,11 @@ def test_the_judges_are_informative() -> None:
 
 
 def test_cycling_through_goals_reveals_who_answers(model: LanguageModel) -> None:
-    """Held-out personas of the grammar: replies put the true persona first among 21 (0.73 of 128 talks; chance 0.05)."""
+    """Held-out personas of the grammar: replies put the true persona first among 21 (0.70 of 128 talks; chance 0.05)."""
     env = make_env(model, 64, personas="grammar-held-out")
     pool = load_personas("grammar-held-out")
-    found = evaluate_policies([CyclePolicy(11)], env, 128, matcher=load_reader(), pool=pool)
-    assert found["policies"]["cycle"]["true_persona_first"] >= 0.6
+    found = evaluate_policies([CyclePolicy(11)], env, 128, matcher=load_reader(), pool=pool)["policies"]["cycle"]
+    assert found["true_persona_first"] >= 0.6 and found["mean_return"] > 1.5  # nats, of at most 3.04
 
 
 def test_stored_episodes_become_a_tuned_model(model: LanguageModel, tmp_path: Path) -> None:
