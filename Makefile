@@ -25,8 +25,8 @@ install: $(STAMP) ## make .venv and install convogym into it, editable, with the
 demo: $(STAMP) ## see the whole product work once: talk, learn a policy, record, fine-tune, talk again
 	$(BIN)/convogym demo $(ARGS)
 
-test: $(STAMP) ## run the tests
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## run the tests, two files at a time
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check style and format with ruff
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from convogym.agents import scoring
 from convogym.agents.personagpt_scoring import teacher_forced
 from convogym.agents.sampling import Sampling
 from convogym.dialogue import Dialogue, Persona, Turn
+from convogym.episodes import SCHEMA
 from convogym.errors import CorpusError, InputError
 from convogym.experiments.confusion import write_confusion
 from convogym.experiments.evaluate_goals import read_labelled_lines
@@ -224,7 +225,7 @@ def test_pairs_take_corrections_whatever_they_say_and_lines_that_followed() -> N
 
     episode = Episode(
         id="a" * 32,
-        schema=1,
+        schema=SCHEMA,
         created="2026-01-01T00:00:00+00:00",
         seed=0,
         policy="random",
