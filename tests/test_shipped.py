@@ -6,8 +6,10 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from convogym import grammar
 from convogym.agents import LanguageModel, load, load_reader
 from convogym.experiments import train_reader
 from convogym.experiments.collect import collect, make_env
@@ -54,6 +56,27 @@ def test_the_judges_are_informative() -> None:
     assert found["goal_judge_steered_talk_dev"]["f1"] > 0.6
     assert found["goal_judge_grammar_held_out"]["f1"] > 0.9
     assert found["matcher_grammar_held_out"]["true_persona_first"] >= 0.8
+
+
+def test_the_matcher_finds_the_persona_of_grammar_talks_that_cycle_through_goals() -> None:
+    """Eight turns of the cycle policy, answered by the grammar: the true persona first among 21 (0.91 of 128 talks)."""
+    rng, pool, reader = np.random.default_rng(0), load_personas("grammar-held-out"), load_reader()
+    hits = []
+    for _ in range(128):
+        persona = grammar.sample_persona(rng, "held-out")
+        turns: list[tuple[str, str]] = []
+        told: list[grammar.Fact] = []
+        for goal in range(8):
+            line = grammar.question(rng, goal, turns[-1][1] if turns else "")
+            asked = [fact for fact in persona if fact.goal == goal and fact not in told]
+            turns.append((line, grammar.answer(rng, asked[0], line) if asked else grammar.decline(rng, goal, persona)))
+            told += asked[:1]
+        facts = tuple(fact.text for fact in persona)
+        others = [other.facts for other in pool if set(other.facts) != set(facts)]
+        lineup = [facts, *(others[i] for i in rng.choice(len(others), 20, replace=False))]
+        evidence = np.sum(reader.evidence(turns, [lineup] * len(turns)), axis=0)
+        hits.append(evidence[0] > evidence[1:].max())
+    assert np.mean(hits) >= 0.8
 
 
 def test_cycling_through_goals_reveals_who_answers(model: LanguageModel) -> None:
