@@ -1,6 +1,6 @@
 """The weights a from-scratch model starts with: GPT-2's random ones, word frequencies and a circuit that copies.
 
-A few million parameters trained on a few million tokens never find out by themselves that a reply may repeat the facts in
+A few million parameters trained on some ten million tokens never find out by themselves that a reply may repeat the facts in
 front of it (experiments/LOG.md). So training starts where copying already works, and keeps it because it pays:
 
 - positions are sinusoids (Vaswani et al. 2017, 3.5, here with evenly spread frequencies), so that a head can look a fixed

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -36,9 +36,6 @@ from convogym.experiments.options import (
 )
 from convogym.text import printable
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
     cls=Program,
     no_args_is_help=True,
@@ -48,7 +45,7 @@ app = typer.Typer(
     epilog="Every command has --seed and --json. Exit codes: 0; 2 for input or a machine that fails; 130 after Ctrl-C.",
 )
 evaluate = typer.Typer(
-    no_args_is_help=True, help="Measure a policy, a model, its persona, how well goals are followed, or their judge."
+    no_args_is_help=True, help="Measure policies, models, their judges, teaching, and whether talks repeat."
 )
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(steering_cli.app)
@@ -176,7 +173,9 @@ def chat(
 @app.command(epilog="Example: convogym collect --policy random --episodes 200 --store runs/episodes.db")
 def collect(
     store: Annotated[Path, typer.Option(help="Episode store; made if it is missing.")],
-    policy: Annotated[str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, or a policy's folder.")],
+    policy: Annotated[
+        str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, lookahead, or a policy's folder.")
+    ],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes the run is to have.")],
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
@@ -352,7 +351,9 @@ def train_reader(
 
 @evaluate.command("policy", epilog="Example: convogym evaluate policy --policy runs/ppo --policy random --episodes 200")
 def evaluate_policy(
-    policy: Annotated[list[str], typer.Option(help="random, cycle, cycle:3,1,2, or a folder; several are compared pairwise.")],
+    policy: Annotated[
+        list[str], typer.Option(help="random, cycle, cycle:3,1,2, lookahead, or a folder; several are compared pairwise.")
+    ],
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each policy.")] = 200,
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
@@ -498,7 +499,7 @@ def evaluate_goals(
 
 @evaluate.command("goal-judge", epilog="Example: convogym evaluate goal-judge --data labelled.jsonl")
 def evaluate_goal_judge(
-    data: Annotated[Path, typer.Option(help='JSON lines: {"previous": text, "text": text, "goals": [codes]}.')],
+    data: Annotated[Path, typer.Option(help='JSON lines: {"previous": text, "text": text, "goals": \\[codes]}.')],
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -512,9 +513,11 @@ def evaluate_goal_judge(
 
 @app.command(epilog="Example: convogym benchmark --num-envs 1,64 --out runs/benchmark")
 def benchmark(
-    num_envs: Annotated[str | None, typer.Option(help="Numbers of dialogues, commas between. [default: 1,16,64,256]")] = None,
-    turns: Annotated[int | None, typer.Option(min=1, help="Turns of each dialogue and repetition. [default: 8]")] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Repetitions; the median counts. [default: 3]")] = None,
+    num_envs: Annotated[
+        str | None, typer.Option(help="Numbers of dialogues, commas between.", show_default="1,16,64,256")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Turns of each dialogue and repetition.", show_default="8")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repetitions; the median counts.", show_default="3")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of many: defaults too small for figures to trust.")
     ] = False,

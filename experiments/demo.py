@@ -50,7 +50,6 @@ class DemoConfig:
 
 FULL = DemoConfig(10_240, 200, 160, 90, 60)
 QUICK = DemoConfig(1_024, 40, 32, 20, 10)
-REPORTED = ("mean_return", "mean_return_interval", "true_persona_first", "goals_asked", "n")  # of each policy
 ALGORITHM = "ppo"
 MODEL = "persona-mini"
 WHEN = ("before", "after")

@@ -12,7 +12,7 @@ from convogym.dialogue import Persona
 from convogym.errors import InputError
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, stoppable
-from convogym.experiments.identification import calibration, standings
+from convogym.experiments.identification import calibration, posteriors, standings
 from convogym.experiments.rollout import EpisodeResult, run_episodes
 from convogym.metrics import bootstrap_interval
 from convogym.policies.base import Policy
@@ -58,8 +58,7 @@ def evaluate_calibration(
         played = run_episodes(env, policy, run_seeds(seed, episodes, "evaluate"), policy_seed=seed, on_episode=count)
     standing = standings(played, matcher, pool, seed)
     found = calibration(standing)
-    shifted = np.exp(np.stack(standing) - np.stack(standing).max(axis=2, keepdims=True))
-    chances = shifted[:, :, 0] / shifted.sum(axis=2)  # (episodes, T)
+    chances = np.stack([posteriors(each) for each in standing])[:, :, 0]  # (episodes, T)
     after = []
     for turn in range(chances.shape[1]):
         interval = bootstrap_interval(chances[:, turn], np.random.default_rng(seed))

@@ -35,6 +35,7 @@ Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, 
 
 
 def load_model(model: str) -> LanguageModel:
+    """The model of `--model`."""
     from convogym.agents.loading import load
 
     return load(model)
@@ -64,6 +65,7 @@ def check_fits(policy: Policy, env: Any) -> None:
 
 
 def check_algorithm(name: str) -> None:
+    """Refuses an unknown `--algo` before anything slow is imported."""
     from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
@@ -71,6 +73,7 @@ def check_algorithm(name: str) -> None:
 
 
 def check_file(path: Path) -> None:
+    """Refuses a `--data` that is no file."""
     if not path.is_file():
         raise InputError(f"--data must be a file, found {'a folder' if path.is_dir() else 'nothing'} at {path}.")
 

@@ -27,7 +27,7 @@ def teach(
     goal: Annotated[str | None, typer.Argument(help="What lines are to do, as in 'talk about sports.'")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the versions, and for your answers.")] = Path("runs/taught"),
     model: Model = "persona-mini",
-    lessons: Annotated[int, typer.Option(min=1, help="How many lines to ask you for, 5 to 20.")] = 10,
+    lessons: Annotated[int, typer.Option(help="How many lines to ask you for, 5 to 20.")] = 10,
     restore: Annotated[int | None, typer.Option(min=0, help="Put this version in use, 0 = untaught; teach nothing.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
@@ -93,9 +93,9 @@ def serve(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Serve a web page on which people talk, steer, correct and rate; what they do goes to the store. Stop with Ctrl-C.
+    r"""Serve a web page on which people talk, steer, correct and rate; what they do goes to the store. Stop with Ctrl-C.
 
-    Needs the extra `web`: pip install "convogym[web]". Scripts find the interface's description at /openapi.json.
+    Needs the extra `web`: pip install "convogym\[web]". Scripts find the interface's description at /openapi.json.
     """
     console = Console(json)
     try:

@@ -158,10 +158,6 @@ class Service:
                     os.fsync(file.fileno())
                 self._agreed.add(person)
 
-    def has_agreed(self, person: str) -> bool:
-        """Whether the person has agreed."""
-        return person in self._agreed
-
     def check_agreed(self, person: str) -> str:
         """The person, unchanged; raises `NoConsent` where they have not agreed."""
         if person not in self._agreed:

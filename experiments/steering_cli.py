@@ -198,7 +198,9 @@ def evaluate_off_policy(
 
 @evaluate.command("calibration", epilog="Example: convogym evaluate calibration --episodes 200 --out runs/calibration.png")
 def evaluate_calibration(
-    policy: Annotated[str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, or a folder.")] = "random",
+    policy: Annotated[
+        str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, lookahead, or a folder.")
+    ] = "random",
     episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 200,
     out: Annotated[Path | None, typer.Option(help="PNG file that gets the chart.")] = None,
     model: Model = "persona-mini",

@@ -24,10 +24,12 @@ def train(
         str, typer.Option(help="scratch, persona-mini, a folder, or a hub id such as gpt2 or microsoft/DialoGPT-medium.")
     ] = "persona-mini",
     valid: Annotated[
-        Path | None, typer.Option(help="File of held-out dialogues. [default: the file's own split, or 1 in 40]")
+        Path | None, typer.Option(help="File of held-out dialogues.", show_default="the file's own split, or 1 in 40")
     ] = None,
-    epochs: Annotated[float, typer.Option(help="How often the data is read.")] = 3.0,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the regime's published one]")] = None,
+    epochs: Annotated[
+        float, typer.Option(help="How often the data is read; by personagpt's control stage once at most.")
+    ] = 3.0,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="the regime's published one")] = None,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens in a batch, padding included.")] = 4096,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches a step, whose gradients are added up.")] = 2,
     dropout: Annotated[float, typer.Option(help="Share of the residual updates dropped while training.")] = 0.1,

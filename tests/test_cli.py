@@ -93,6 +93,10 @@ class TestHelp:
         assert named <= options
         assert run(*words, "--help").exit_code == 0
 
+    def test_brackets_in_help_are_shown_as_they_stand(self) -> None:
+        for words, text in (("serve", "convogym[web]"), ("evaluate goal-judge", "[codes]"), ("benchmark", "1,16,64,256")):
+            assert text in run(*words.split(), "--help").output
+
     def test_the_commands_are_those_promised(self) -> None:
         assert {words[0] for words in commands()} == {
             "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
