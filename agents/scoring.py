@@ -338,7 +338,7 @@ def said_lines(
     tick: Tick = no_tick,
 ) -> list[Said]:
     """The line the model says for every goal in every context; the arguments are those of `steered_lines`."""
-    sampling = sampling or Sampling()
+    sampling = sampling or model.sampling
     decoder = model.decoder()
     room = decoder.room - sampling.max_tokens
     wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
@@ -374,7 +374,7 @@ def steered_lines(
         contexts: where.
         goals: each is tried in each context.
         seed: of the draws, one generator a line.
-        sampling: how lines are drawn.
+        sampling: how lines are drawn; None = as the model usually speaks.
         rows: lines drawn together; changes nothing in them.
         tick: told of progress.
     """

@@ -70,9 +70,9 @@ def evaluate_model(
         raise InputError(f"`limit` must be at least 1, got {limit}.")
     if protocol not in PROTOCOLS:
         raise UnknownNameError("protocol", protocol, PROTOCOLS)
-    drawn = decoding_of(decoding, candidates)
     dialogues = _with_replies(read_dialogues(data, format))[:limit]
     loaded = load(model)
+    drawn = decoding_of(decoding, candidates, loaded.sampling)
     result: dict[str, Any] = {
         "model": model,
         "data": data.name,

@@ -91,7 +91,6 @@ def evaluate_persona(
 
     if dialogues is not None and dialogues < 1:
         raise InputError(f"`dialogues` must be at least 1, got {dialogues}.")
-    drawn = decoding_of(decoding, candidates)
     if data is None:
         talks, pool = held_out_dialogues(dialogues or GRAMMAR_DIALOGUES), load_personas("grammar-held-out")
     else:
@@ -101,6 +100,7 @@ def evaluate_persona(
     rng = np.random.default_rng([seed, 3])
     lineups = [lineup(talk.persona, pool, rng) for talk in talks if talk.persona]
     loaded = load(model)
+    drawn = decoding_of(decoding, candidates, loaded.sampling)
     with tqdm(total=len(talks), desc="replies", unit="dialogue", disable=not progress) as bar:
         replies = scoring.generated_replies(loaded, talks, drawn.sampling, seed, tick=bar.update, candidates=drawn.candidates)
     found = answers(talks, replies, is_grammar=data is None)
