@@ -95,8 +95,8 @@ class Recipe:
     """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
-    temperature: float = 0.5
-    """at which the model speaks unless told otherwise; at 1.0, PersonaGPT's, one so small rambles (experiments/LOG.md)"""
+    temperature: float = 0.7
+    """at which the model speaks unless told otherwise, as TransferTransfo's; at PersonaGPT's 1.0 one so small rambles"""
 
 
 RECIPE = Recipe()
