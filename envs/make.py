@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 from convogym.dialogue import Persona
 from convogym.envs.observations import make_observer
-from convogym.envs.rewards import Reader, Reward, Scorer, build_reward, parse_reward
+from convogym.envs.rewards import Identification, Reader, Reward, Scorer, build_reward, parse_reward
 from convogym.envs.talks import Parts
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS, GoalSet
@@ -147,7 +147,7 @@ def make_parts(
     goal_set = None if goals == "taught" else resolve_goals(goals)
     check_positive(num_turns, "num_turns")
     check_positive(num_distractors, "num_distractors")
-    make_observer(observation, 1, 1, num_turns)  # names are checked before models are loaded
+    make_observer(observation, 1, (), num_turns)  # names are checked before models are loaded
     if not isinstance(reward, Reward):
         parse_reward(reward)
     pool = resolve_personas(personas)
@@ -164,13 +164,15 @@ def make_parts(
             num_distractors=num_distractors,
             hard_distractors=hard_distractors,
         )
+    if observation == "belief" and not any(isinstance(term, Identification) for _, term in reward.terms):
+        raise InputError("`observation='belief'` shows what the judge of `identification` believes: have it in `reward`.")
     return Parts(
         goal_speaker=asks,
         responder=answers,
         personas=pool,
         goals=goal_set,
         reward=reward,
-        observer=make_observer(observation, answers.feature_size, len(goal_set), num_turns),
+        observer=make_observer(observation, answers.feature_size, goal_set.goals, num_turns),
         num_turns=num_turns,
         mask_repeats=mask_repeats,
     )

@@ -30,6 +30,14 @@ Decoding = Annotated[
     str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
+Seen = Annotated[
+    str,
+    typer.Option(
+        "--observation",
+        help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
+        "far), or embedding (also the replies).",
+    ),
+]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -64,12 +72,29 @@ def check_fits(policy: Policy, env: Any) -> None:
         )
 
 
+def runs_in(name: str) -> list[str]:
+    """The policies that a `--policy` names: itself, or those in a folder of policies, in order of their names."""
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "policy.json").is_file():
+        return [name]
+    return sorted(str(path.parent) for path in folder.glob("*/policy.json")) or [name]
+
+
 def check_algorithm(name: str) -> None:
     """Refuses an unknown `--algo` before anything slow is imported."""
     from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
         raise UnknownNameError("algorithm", name, ALGORITHMS)
+
+
+def check_observation(name: str) -> None:
+    """Refuses an `--observation` that no network can be trained on."""
+    from convogym.envs.observations import OBSERVATIONS
+
+    known = [each for each in OBSERVATIONS if each != "text"]
+    if name not in known:
+        raise UnknownNameError("observation", name, known)
 
 
 def check_file(path: Path) -> None:

@@ -56,7 +56,7 @@ def free_talk(responder: Speaker, persona: Persona, num_turns: int) -> Parts:
         personas=(persona,),
         goals=GoalSet((FREE_TALK,), {}),
         reward=Reward((0.0, Repetition())),
-        observer=make_observer("embedding", responder.feature_size, 1, num_turns),
+        observer=make_observer("embedding", responder.feature_size, (FREE_TALK,), num_turns),
         num_turns=num_turns,
     )
 

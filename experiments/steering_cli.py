@@ -18,9 +18,11 @@ from convogym.experiments.options import (
     Personas,
     Reward,
     Seed,
+    Seen,
     check_algorithm,
     check_fits,
     check_new,
+    check_observation,
     load_model,
     make_policy,
     open_existing,
@@ -222,7 +224,9 @@ def evaluate_calibration(
     if out is not None:
         check_out(out.parent)
     size = min(num_envs, episodes)
-    env = collecting.make_env(load_model(model), size, personas=personas, reward="repetition", num_turns=num_turns)
+    seen = getattr(chosen, "observation", "goals")
+    reward = "identification" if seen == "belief" else "repetition"
+    [env] = collecting.make_envs(load_model(model), [chosen], size, personas=personas, reward=reward, num_turns=num_turns)
     check_fits(chosen, env)
     with console.bar(episodes, "talking", "episode") as bar:
         found = calibrating.evaluate_calibration(
@@ -243,7 +247,7 @@ def clone_policy(
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="With --expert: episodes of each round.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="With --expert: rounds; the learner plays all but the first.")] = 4,
-    observation: Annotated[str, typer.Option(help="With --expert: what the policy sees, goals or embedding.")] = "goals",
+    observation: Seen = "goals",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
@@ -268,6 +272,7 @@ def clone_policy(
         return
     assert expert is not None
     collecting.check_env_options(personas, reward, num_envs, num_turns)
+    check_observation(observation)
     teacher = make_policy(expert, seed, False)
     from convogym.experiments.imitate import dagger
 
@@ -312,7 +317,7 @@ def learning_curves(
     steps: Annotated[int, typer.Option(min=1, help="Turns that each run learns from.")],
     algo: Annotated[list[str], typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn; several are drawn together.")],
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each algorithm.")] = 5,
-    observation: Annotated[str, typer.Option(help="What the policies see: goals or embedding.")] = "goals",
+    observation: Seen = "goals",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
@@ -332,6 +337,7 @@ def learning_curves(
     collecting.check_env_options(personas, reward, num_envs, num_turns)
     for name in algo:
         check_algorithm(name)
+    check_observation(observation)
     check_out(out)
     with console.bar(steps * seeds * len(algo), "learning", "turn") as bar:
         found = learning.learning_curves(

@@ -52,6 +52,12 @@ class LearnedPolicy:
         """What it is called in records."""
         return self._name
 
+    @property
+    def observation(self) -> str:
+        """The name of the observation it was trained on."""
+        told = self.spec.training.get("environment", {}).get("observation")
+        return str(told or ("goals" if self.spec.sees_goals_only else "embedding"))
+
     def scores(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Natural log-probabilities of the actions, or Q values of an algorithm in `VALUE_BASED`; shape (N, n).
 

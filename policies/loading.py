@@ -73,7 +73,7 @@ def make_policy(
 
     policy = load(text, trust=trust, seed=seed)
     known, names = policy.spec.num_actions, policy.spec.goals
-    if names is not None and known < num_actions and goals.goals[:known] == names:
+    if names is not None and known < num_actions and not policy.spec.goal_blocks and goals.goals[:known] == names:
         extra = num_actions - known
         policy.check_fits(observation_size=None if observation_size is None else observation_size - extra)
         return FewerGoals(policy, known, num_actions)

@@ -89,6 +89,7 @@ def train(
     seed: int,
     *,
     goals: Sequence[str] | None = None,
+    goal_blocks: int = 0,
     environment: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     start: LearnedPolicy | None = None,
@@ -108,6 +109,7 @@ def train(
             round up to whole rollouts.
         seed: of the network, the exploration and the environment.
         goals: text of each action's goal; kept with the policy, which later refuses an environment with others.
+        goal_blocks: how many numbers the observation has for each goal before turn and counts.
         environment: JSON values that tell which environment this is; kept with the policy.
         hyperparameters: changes to the algorithm's row in `HYPERPARAMETERS`.
         start: a policy of the same algorithm and sizes whose weights and scale are gone on from, e.g. one that `clone` made.
@@ -139,6 +141,7 @@ def train(
         int(cast(gym.spaces.Box, observations).shape[0]),
         int(cast(gym.spaces.Discrete, actions).n),
         None if goals is None else tuple(goals),
+        goal_blocks=goal_blocks,
         training={"seed": seed, "total_steps": total_steps, "num_envs": vec_env.num_envs, "hyperparameters": settings}
         | ({} if environment is None else {"environment": dict(environment)}),
         versions={name: version(name) for name in ("stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")},
