@@ -89,10 +89,10 @@ class BeliefObserver:
     What somebody knows who has the line-up of personas before them, the true one unmarked among the others, and the judge's
     chances p of each: `doubt`, the entropy of p over its largest; `surest`, the largest chance; `worth`, for each goal what
     its answer would tell on average, in nats over the logarithm of the line-up; `share`, for each goal the chance that the
-    persona has something to say on it. With q the chance that a candidate has a fact on a goal (`convogym.topics`), an answer
-    shows the candidate itself with p q, or nothing: `share = sum p q` and `worth` is the mutual information of answer and
-    candidate, `H({p q}, 1 - share) - sum p h(q)`, h the entropy of a yes or no (Lindley 1956, "On a measure of the information
-    provided by an experiment"). Every number is the same in whatever order the line-up stands.
+    persona has something to say on it; both 0 for a goal taken already. With q the chance that a candidate has a fact on a
+    goal (`convogym.topics`), an answer shows the candidate itself with p q, or nothing: `share = sum p q` and `worth` is the
+    mutual information of answer and candidate, `H({p q}, 1 - share) - sum p h(q)`, h the entropy of a yes or no (Lindley 1956,
+    "On a measure of the information provided by an experiment"). Every number is the same in whatever order the line-up stands.
     """
 
     def __init__(self, goals: Sequence[str], num_turns: int) -> None:
@@ -115,6 +115,7 @@ class BeliefObserver:
         assert seen.belief is not None, "`make_parts` sees to it that the reward has a judge"
         p = seen.belief.chances  # (K + 1,)
         q = np.array([_speaks_of(facts, self._goals) for facts in seen.belief.candidates])  # (K + 1, n)
+        q = q * (seen.goal_counts == 0)
         answers = p[:, None] * q
         share = answers.sum(axis=0)  # (n,)
         told = _surprise(answers).sum(axis=0) + _surprise(1 - share) - p @ (_surprise(q) + _surprise(1 - q))

@@ -6,6 +6,7 @@ and learned policies are called alike. Letters: N conversations, d observation l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -75,6 +76,15 @@ class Previewing(Protocol):
 
     def preview(self, rewards: npt.NDArray[np.float64]) -> None:
         """Takes the reward that each action would have in the conversations of the next `predict`, shape (N, n)."""
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A policy made of several that can say which of them chose."""
+
+    @property
+    def choosers(self) -> Sequence[str]:
+        """For each conversation of the last `predict` the name of who chose."""
 
 
 def allowed_actions(num_conversations: int, num_actions: int, action_masks: Masks | None) -> Masks:

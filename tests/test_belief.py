@@ -42,7 +42,7 @@ def seen(*chances: float, order: tuple[int, ...] = (0, 1, 2, 3)) -> Seen:
     """Two of four people have a dog, one of those and another work."""
     people = [("i have two dogs.", "i work as a nurse."), ("i have a dog named rex.",), ("i work as a baker.",), ()]
     belief = Belief(tuple(people[i] for i in order), np.array(chances)[list(order)])
-    return Seen(np.zeros(3, np.float32), 2, np.eye(11, dtype=np.int64)[PETS] * 2, (), belief)
+    return Seen(np.zeros(3, np.float32), 2, np.eye(11, dtype=np.int64)[MUSIC] * 2, (), belief)
 
 
 def observed(what: Seen) -> dict[str, Any]:
@@ -56,10 +56,10 @@ def test_the_numbers_are_those_computed_by_hand() -> None:
     told = observed(seen(0.25, 0.25, 0.25, 0.25))
     assert told["doubt"] == pytest.approx(1.0) and told["surest"] == pytest.approx(0.25)
     assert told["share"][PETS] == pytest.approx(0.5, abs=0.02)
-    assert told["share"][MUSIC] == pytest.approx(0.0, abs=0.02)
+    assert told["share"][MUSIC] == told["worth"][MUSIC] == 0  # taken already
     # asked about pets: one of two says so, or one of the other two says nothing: 1.5 log 2 of 2 log 2
     assert told["worth"][PETS] == pytest.approx(0.75, abs=0.04)
-    assert told["turn"] == pytest.approx(2 / 8) and told["counts"][PETS] == pytest.approx(2 / 8)
+    assert told["turn"] == pytest.approx(2 / 8) and told["counts"][MUSIC] == pytest.approx(2 / 8)
 
 
 def test_who_is_known_leaves_nothing_to_find_out() -> None:
@@ -71,8 +71,8 @@ def test_who_is_known_leaves_nothing_to_find_out() -> None:
 
 def test_the_order_of_the_line_up_tells_nothing() -> None:
     chances = (0.4, 0.3, 0.2, 0.1)
-    [first] = BeliefObserver(PUBLISHED_GOALS, 8).observe([seen(*chances)])
-    [other] = BeliefObserver(PUBLISHED_GOALS, 8).observe([seen(*chances, order=(2, 0, 3, 1))])
+    rows = BeliefObserver(PUBLISHED_GOALS, 8).observe([seen(*chances), seen(*chances, order=(2, 0, 3, 1))])
+    first, other = (np.asarray(row, np.float64) for row in rows)
     np.testing.assert_allclose(first, other, atol=1e-6)
 
 
@@ -146,7 +146,6 @@ def test_who_sees_the_belief_learns_to_ask_what_the_line_up_has_to_tell(tmp_path
         0,
         goals=PUBLISHED_GOALS,
         goal_blocks=2,
-        hyperparameters={"rollout": 256, "ent_coef": 0.01},
         environment={"observation": "belief"},
     )
     learned.save(tmp_path / "asker")
