@@ -92,7 +92,7 @@ class BeliefObserver:
     persona has something to say on it; both 0 for a goal taken already. With q the chance that a candidate has a fact on a
     goal (`convogym.topics`), an answer shows the candidate itself with p q, or nothing: `share = sum p q` and `worth` is the
     mutual information of answer and candidate, `H({p q}, 1 - share) - sum p h(q)`, h the entropy of a yes or no (Lindley 1956,
-    "On a measure of the information provided by an experiment"). Every number is the same in whatever order the line-up stands.
+    "On a measure of the information provided by an experiment"). The order in which the line-up stands changes nothing.
     """
 
     def __init__(self, goals: Sequence[str], num_turns: int) -> None:

@@ -211,7 +211,7 @@ def collect(
 def train_policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
-    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, recurrent-ppo, a2c, dqn or qr-dqn.")] = "ppo",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,

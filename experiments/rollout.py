@@ -189,18 +189,20 @@ def _choose(
 ) -> tuple[Actions, State, npt.NDArray[np.float64]]:
     """The rows' actions, the policy's states of all rows, and the chances of all actions, (len(rows), n); nan = not known."""
     seen = observations[rows]  # (len(rows), d)
-    before = None if states is None else states[rows]
+    before = None if states is None else states[rows]  # a copy
+    if before is not None:
+        before[starts] = None if before.dtype == object else 0
     actions, after = policy.predict(seen, before, starts, deterministic, masks)
     chances = policy.probabilities(seen, masks, before, deterministic)
     if chances is None:
         chances = np.full(masks.shape, np.nan)
     else:
-        known = ~np.isnan(chances).any(axis=1)
+        known = np.asarray(np.isfinite(chances).all(axis=1))
         drawn = draw(np.where(known[:, None], chances, 0.0), np.array([running[row].rng.random() for row in rows]))
         actions = np.where(known, drawn, actions)
     if after is not None:
         if states is None:
-            states = np.zeros((num_envs, *after.shape[1:]), dtype=after.dtype)
+            states = np.empty((num_envs, *after.shape[1:]), dtype=after.dtype)
         states[rows] = after
     return actions, states, chances
 

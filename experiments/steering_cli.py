@@ -315,7 +315,9 @@ def fit_reward(
 def learning_curves(
     out: Annotated[Path, typer.Option(help="Folder for the policies, curves.json and curves.png.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns that each run learns from.")],
-    algo: Annotated[list[str], typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn; several are drawn together.")],
+    algo: Annotated[
+        list[str], typer.Option(help="ppo, maskable-ppo, recurrent-ppo, a2c, dqn or qr-dqn; several are drawn together.")
+    ],
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each algorithm.")] = 5,
     observation: Seen = "goals",
     model: Model = "persona-mini",
@@ -359,6 +361,73 @@ def learning_curves(
     if not json:
         found["curves"] = {name: points[-1] for name, points in found["curves"].items() if points}
     console.result(found, "learnt")
+
+
+@evaluate.command("steering", epilog="Example: convogym evaluate steering --num-turns 4 --out runs/steering-4")
+def evaluate_steering(
+    out: Annotated[Path, typer.Option(help="Folder for the policies, steering.json and curves.png.")],
+    algo: Annotated[str, typer.Option(help="What to learn with; see train-policy.")] = "ppo",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Turns that each run learns from; by default the algorithm's.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs.")] = 5,
+    episodes: Annotated[int, typer.Option(min=2, help="Held-out episodes of each policy, the same for all.")] = 512,
+    order: Annotated[
+        str | None, typer.Option(help="Fixed order to compare with instead of searching one, e.g. cycle.")
+    ] = None,
+    observation: Seen = "belief",
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    reward: Reward = "identification",
+    resume: Annotated[bool, typer.Option("--resume", help="Take over the finished runs in --out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two short runs and few episodes: shows that it works.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Does learning pay? Several runs, as one, against random goals and the best fixed order, on held-out personas."""
+    import json as encoding
+
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import evaluate_steering as comparing
+    from convogym.experiments.collect import check_env_options
+    from convogym.experiments.console import as_json_value
+    from convogym.policies.algorithms import budget
+
+    console = Console(json)
+    check_env_options("train", reward, num_envs, num_turns)
+    check_algorithm(algo)
+    check_observation(observation)
+    if quick:
+        seeds, episodes, steps, order = 2, min(episodes, 32), steps or 512, order or "cycle"
+    steps = steps or budget(algo)
+    if order is not None:
+        make_policy(order, seed, False)
+    check_out(out)
+    planned = comparing.planned_turns(seeds, steps, episodes, num_turns, order)
+    with console.bar(planned, "learning, searching, comparing", "turn") as bar:
+        found = comparing.evaluate_steering(
+            load_model(model),
+            load_reader(),
+            out,
+            algorithm=algo,
+            steps=steps,
+            observation=observation,
+            seeds=seeds,
+            episodes=episodes,
+            num_turns=num_turns,
+            order=order,
+            num_envs=num_envs,
+            reward=reward,
+            resume=resume,
+            seed=seed,
+            tick=bar.update,
+        )
+    (out / "steering.json").write_text(encoding.dumps(as_json_value(found), indent=2) + "\n", "utf-8")
+    if json:
+        console.result(found, "compared")
+    else:
+        console.say(comparing.told(found))
 
 
 @evaluate.command("grid", epilog="Example: convogym evaluate grid --policy runs/ppo --order cycle:1,2,6,7 --out runs/grid.png")

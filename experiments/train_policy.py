@@ -45,7 +45,7 @@ def train_policy(
         num_envs: dialogues side by side.
         num_turns: turns of an episode.
         observation: what the policy sees, by name.
-        hyperparameters: changes to the algorithm's row in `convogym.policies.algorithms.HYPERPARAMETERS`.
+        hyperparameters: changes to the algorithm's own, `convogym.policies.algorithms.hyperparameters`.
         start: folder of a policy to go on from, of the same algorithm and observation; None = from scratch.
         seed: of everything.
         tensorboard: folder for TensorBoard's files.

@@ -44,7 +44,8 @@ class Policy(Protocol):
 
         Args:
             observation: shape (N, d).
-            state: what the last call gave back, first axis N so that rows can be picked out; None at the very beginning.
+            state: what the last call gave back, first axis N so that rows can be picked out; None at the very beginning. A row
+                of zeros (of None in an array of objects) is that of a conversation that begins.
             episode_start: shape (N,), True where a conversation is at its first turn; None = nowhere, but everywhere without a
                 `state`.
             deterministic: the most probable action instead of a drawn one; what is random by nature draws all the same.

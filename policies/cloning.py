@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.policies.algorithms import ALGORITHMS, VALUE_BASED
+from convogym.policies.algorithms import ALGORITHMS, RECURRENT, VALUE_BASED
 from convogym.policies.learned import LearnedPolicy
 from convogym.policies.networks import build, measure
 from convogym.policies.spec import PolicySpec
 
-CLONABLE = tuple(name for name in ALGORITHMS if name not in VALUE_BASED)  # what has chances, not values
+CLONABLE = tuple(name for name in ALGORITHMS if name not in VALUE_BASED + RECURRENT)  # has chances, needs no whole talks
 EPOCHS = 60
 BATCH = 128
 LEARNING_RATE = 3e-3

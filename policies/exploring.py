@@ -100,8 +100,10 @@ class SoftmaxPolicy(_Exploring):
         """
         if not (np.isfinite(temperature) and temperature > 0):
             raise InputError(f"`temperature` must be a number above 0, got {temperature}.")
-        if not hasattr(policy, "scores"):
-            raise InputError(f"softmax needs a trained policy, which has scores, got {policy.name!r}; use epsilon instead.")
+        if not hasattr(policy, "scores") or getattr(policy, "is_recurrent", False):
+            raise InputError(
+                f"softmax needs a trained policy without memory, which has scores, got {policy.name!r}; use epsilon instead."
+            )
         super().__init__(policy, num_actions, seed)
         self._scorer: Any = policy
         self.temperature = temperature

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
@@ -178,11 +179,13 @@ def _share_weights(policy: ActorCriticPolicy | MaskableActorCriticPolicy, lr_sch
 POLICY_CLASSES: Mapping[str, type[BasePolicy]] = {
     "ppo": GoalActorCritic,
     "maskable-ppo": GoalMaskableActorCritic,
+    "recurrent-ppo": RecurrentActorCriticPolicy,
     "a2c": GoalActorCritic,
     "dqn": GoalQPolicy,
     "qr-dqn": QRDQNPolicy,
 }
 
+LSTM_SIZE = 64  # of recurrent-ppo; SB3's 256 are for millions of steps
 QUANTILES = 20  # of QR-DQN; Dabney et al. use 200, for millions of steps
 
 
@@ -196,7 +199,9 @@ def build(spec: PolicySpec) -> BasePolicy:
 
 def policy_kwargs(spec: PolicySpec) -> dict[str, Any]:
     """What SB3 is to make a spec's networks from."""
-    own = {"n_quantiles": QUANTILES} if spec.algorithm == "qr-dqn" else {}
+    own: dict[str, Any] = {"n_quantiles": QUANTILES} if spec.algorithm == "qr-dqn" else {}
+    if spec.algorithm == "recurrent-ppo":
+        own = {"lstm_hidden_size": LSTM_SIZE}
     return {
         **own,
         "net_arch": list(spec.net_arch),

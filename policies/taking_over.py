@@ -17,8 +17,8 @@ FIRST, SECOND = 1, 2  # places of the two policies' states; place 0 is the turn
 class TakeOver:
     """One policy picks the goals of the first turns, another all later ones; who chose is told for every turn.
 
-    Both see the whole talk, so the one that takes over knows what was asked before. The state holds the turn and both policies'
-    states of each conversation.
+    Both see the whole talk, so the one that takes over knows what was asked before. The state holds the turn and the states of
+    both policies for each conversation.
     """
 
     def __init__(self, first: Policy, second: Policy, turns: int) -> None:
