@@ -17,7 +17,7 @@ from gymnasium import spaces
 from convogym.errors import UnknownNameError
 from convogym.topics import topics
 
-Observation = npt.NDArray[np.float32] | str
+Observation = npt.NDArray[np.float32] | npt.NDArray[np.int64] | str
 
 FEATURE_BOUND = 1000.0  # last hidden states of GPT-2-family models stay far below; what does not is clipped
 MAX_TEXT_CHARS = 16_384  # the newest end of a transcript longer than this is what "text" shows
@@ -80,7 +80,7 @@ class EmbeddingObserver:
 
     def observe(self, seen: Sequence[Seen]) -> list[Observation]:
         """Concatenates the three parts; the words themselves are not looked at."""
-        return [_vector(talk.state[: self._feature_size], talk, self._num_turns) for talk in seen]
+        return [vector(talk.state[: self._feature_size], talk, self._num_turns) for talk in seen]
 
 
 class BeliefObserver:
@@ -108,7 +108,7 @@ class BeliefObserver:
 
     def observe(self, seen: Sequence[Seen]) -> list[Observation]:
         """Computes the four parts of each talk and appends what every observation ends with."""
-        return [_vector(self._summary(talk), talk, self._num_turns) for talk in seen]
+        return [vector(self._summary(talk), talk, self._num_turns) for talk in seen]
 
     def _summary(self, seen: Seen) -> npt.NDArray[np.float64]:
         """`[doubt, surest, worth, share]`, shape (2 + 2 n,)."""
@@ -124,7 +124,7 @@ class BeliefObserver:
         return np.asarray(np.clip(np.concatenate(parts), 0.0, 1.0), dtype=np.float64)
 
 
-def _vector(summary: npt.NDArray[Any], seen: Seen, num_turns: int) -> npt.NDArray[np.float32]:
+def vector(summary: npt.NDArray[Any], seen: Seen, num_turns: int) -> npt.NDArray[np.float32]:
     """A summary of a talk, and what every vector observation ends with: turn and goal counts over the turns of an episode."""
     shares = np.clip(np.concatenate([[seen.turn], seen.goal_counts]) / num_turns, 0.0, 1.0)  # (1 + n_goals,)
     return np.concatenate([np.clip(summary, -FEATURE_BOUND, FEATURE_BOUND), shares]).astype(np.float32)
@@ -171,14 +171,14 @@ class TextObserver:
         return ["\n".join(" ".join(text.splitlines()) for text in talk.utterances)[-MAX_TEXT_CHARS:] for talk in seen]
 
 
-OBSERVATIONS = ("embedding", "goals", "belief", "text")
+OBSERVATIONS = ("embedding", "goals", "belief", "last-token", "sentence-transformers", "tokens", "text")
 GOAL_BLOCKS: Mapping[str, int] = {"belief": 2}
 """How many numbers an observation has for each goal just before the turn, block by block: what a policy should not have to
 learn anew for each goal. The counts at the end are not among them."""
 
 
 def make_observer(name: str, feature_size: int, goals: Sequence[str], num_turns: int) -> Observer:
-    """The observer of a name in `OBSERVATIONS`; raises `UnknownNameError` for any other."""
+    """The observer of a name in `OBSERVATIONS` that needs no encoder; raises `UnknownNameError` for any other."""
     num_goals = len(goals)
     if name == "belief":
         return BeliefObserver(goals, num_turns)

@@ -35,7 +35,7 @@ Seen = Annotated[
     typer.Option(
         "--observation",
         help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
-        "far), or embedding (also the replies).",
+        "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
     ),
 ]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
@@ -90,11 +90,12 @@ def check_algorithm(name: str) -> None:
 
 def check_observation(name: str) -> None:
     """Refuses an `--observation` that no network can be trained on."""
+    from convogym.envs.make import check_observation as check
     from convogym.envs.observations import OBSERVATIONS
 
-    known = [each for each in OBSERVATIONS if each != "text"]
-    if name not in known:
-        raise UnknownNameError("observation", name, known)
+    if name in ("text", "tokens"):
+        raise UnknownNameError("observation", name, [each for each in OBSERVATIONS if each not in ("text", "tokens")])
+    check(name)
 
 
 def check_file(path: Path) -> None:
