@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeReader
 from tiny import tiny_model
 from typer.testing import CliRunner
 
@@ -94,7 +95,10 @@ def test_learning_curves_leave_policies_and_a_chart(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"ppo-0", "ppo-1", "curves.json", "curves.png"}
 
 
-def test_learning_is_compared_with_chance_and_an_order_and_can_be_resumed(tmp_path: Path) -> None:
+def test_learning_is_compared_with_chance_and_an_order_and_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convogym.agents.reader.load_reader", FakeReader)  # the shipped one would read thousands of facts
     small = ("--seeds", "2", "--steps", "128", "--episodes", "4", "--num-turns", "2", "--num-envs", "16")
     arguments = ("evaluate", "steering", *small, "--order", "cycle:1,2", "--out", str(tmp_path))
     found = told(*arguments)
@@ -131,7 +135,7 @@ def test_talks_of_an_exploring_policy_are_judged_off_policy(tmp_path: Path) -> N
         ("evaluate off-policy --store {store} --policy random --recorded-by nobody", "no finished episode of 'nobody'"),
         ("evaluate off-policy --store {tmp}/none.db --policy random", "found none"),
         ("fit-reward --store {tmp}/none.db --out {tmp}/x", "found none"),
-        ("evaluate steering --observation text --out {tmp}/x", "'belief'"),
+        ("evaluate steering --observation text --out {tmp}/x", "goals, belief, last-token"),
         ("evaluate steering --reward coverage --quick --out {tmp}/x", "have it in `reward`"),
         ("learning-curves --algo ppoo --steps 10 --out {tmp}/x", "'ppo'"),
         ("search-order --turns 2 --reward identity", "'identification'"),
