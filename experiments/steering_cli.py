@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from convogym.errors import InputError
+from convogym.errors import InputError, UnknownNameError
 from convogym.experiments.console import Console, check_out
 from convogym.experiments.options import (
     Json,
@@ -29,6 +30,9 @@ from convogym.experiments.options import (
     write_store,
 )
 from convogym.text import printable
+
+if TYPE_CHECKING:
+    from convogym.speakers import PersonaMatcher
 
 app = typer.Typer()
 evaluate = typer.Typer()
@@ -204,6 +208,9 @@ def evaluate_calibration(
         str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, lookahead, or a folder.")
     ] = "random",
     episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 200,
+    judge: Annotated[
+        str, typer.Option(help="Whose belief: reader (of identification) or lm (of identification_lm; slower).")
+    ] = "reader",
     out: Annotated[Path | None, typer.Option(help="PNG file that gets the chart.")] = None,
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
@@ -212,13 +219,17 @@ def evaluate_calibration(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Whether the identification reward's matcher is as often right as it is sure, and how the chance rises with the turns."""
+    """Whether the identification reward's judge is as often right as it is sure, and how the chance rises with the turns."""
     from convogym.agents.reader import load_reader
+    from convogym.agents.reply_likelihood import load_scorer
     from convogym.experiments import collect as collecting
     from convogym.experiments import evaluate_calibration as calibrating
     from convogym.personas import load_personas
 
     console = Console(json)
+    judges: dict[str, Callable[[], PersonaMatcher]] = {"reader": load_reader, "lm": load_scorer}
+    if judge not in judges:
+        raise UnknownNameError("judge", judge, list(judges))
     collecting.check_env_options(personas, "repetition", num_envs, num_turns)
     chosen = make_policy(policy, seed, False)
     if out is not None:
@@ -230,7 +241,7 @@ def evaluate_calibration(
     check_fits(chosen, env)
     with console.bar(episodes, "talking", "episode") as bar:
         found = calibrating.evaluate_calibration(
-            env, chosen, load_reader(), load_personas(personas), episodes, seed=seed, tick=bar.update
+            env, chosen, judges[judge](), load_personas(personas), episodes, seed=seed, tick=bar.update
         )
     if out is not None:
         calibrating.draw_calibration(found, out)
