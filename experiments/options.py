@@ -30,6 +30,14 @@ Decoding = Annotated[
     str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
+Seen = Annotated[
+    str,
+    typer.Option(
+        "--observation",
+        help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
+        "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
+    ),
+]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -64,12 +72,30 @@ def check_fits(policy: Policy, env: Any) -> None:
         )
 
 
+def runs_in(name: str) -> list[str]:
+    """The policies that a `--policy` names: itself, or those in a folder of policies, in order of their names."""
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "policy.json").is_file():
+        return [name]
+    return sorted(str(path.parent) for path in folder.glob("*/policy.json")) or [name]
+
+
 def check_algorithm(name: str) -> None:
     """Refuses an unknown `--algo` before anything slow is imported."""
     from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
         raise UnknownNameError("algorithm", name, ALGORITHMS)
+
+
+def check_observation(name: str) -> None:
+    """Refuses an `--observation` that no network can be trained on."""
+    from convogym.envs.make import check_observation as check
+    from convogym.envs.observations import OBSERVATIONS
+
+    if name in ("text", "tokens"):
+        raise UnknownNameError("observation", name, [each for each in OBSERVATIONS if each not in ("text", "tokens")])
+    check(name)
 
 
 def check_file(path: Path) -> None:

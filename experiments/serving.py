@@ -302,7 +302,7 @@ class Service:
             personas=self._personas,
             goals=self.goals,
             reward=Reward((0.0, Repetition())),
-            observer=make_observer("embedding", self._responder.feature_size, len(self.goals), TURNS),
+            observer=make_observer("embedding", self._responder.feature_size, self.goals.goals, TURNS),
             num_turns=TURNS,
         )
 
