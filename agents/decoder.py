@@ -10,7 +10,7 @@ Letters: B speaking rows, T new tokens, C hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +80,12 @@ class Decoder:
 
     @torch.inference_mode()
     def generate(
-        self, slots: Sequence[int], contexts: Sequence[Sequence[int]], noise: npt.NDArray[np.float64], sampling: Sampling
+        self,
+        slots: Sequence[int],
+        contexts: Sequence[Sequence[int]],
+        noise: npt.NDArray[np.float64],
+        sampling: Sampling,
+        told: Callable[[int, Sequence[int]], None] | None = None,
     ) -> list[Generated]:
         """Continues every context by one utterance.
 
@@ -89,6 +94,7 @@ class Decoder:
             contexts: at least one id each; with `sampling.max_tokens` more they must fit in `room`.
             noise: (len(slots), at least sampling.max_tokens) uniform numbers; row i's n-th decides utterance i's n-th token.
             sampling: how tokens are drawn.
+            told: called after every token with the utterance's place among `slots` and its ids so far; None = nobody listens.
 
         Returns:
             The utterances, in order. Each depends on its own context and noise alone.
@@ -129,15 +135,15 @@ class Decoder:
             for row in range(len(order) - 1, -1, -1):
                 utterance = order[row]
                 log_probs[utterance] += gained[row]
-                if tokens[row] == self._eos or n == sampling.max_tokens - 1:
-                    ended[utterance] = tokens[row] == self._eos
-                    if not ended[utterance]:
-                        said[utterance].append(tokens[row])
+                ended[utterance] = tokens[row] == self._eos
+                if not ended[utterance]:
+                    said[utterance].append(tokens[row])
+                    if told is not None:
+                        told(utterance, said[utterance])
+                if ended[utterance] or n == sampling.max_tokens - 1:
                     self._swap(row, len(order) - 1)
                     order[row], tokens[row] = order[-1], tokens[len(order) - 1]
                     order.pop()
-                else:
-                    said[utterance].append(tokens[row])
             if not order:
                 break
             hidden = self._append(torch.tensor(tokens[: len(order)], device=hidden.device)[:, None])

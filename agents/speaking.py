@@ -72,8 +72,20 @@ class ModelSpeaker:
         room = self._decoder.room - self.sampling.max_tokens
         prompts = [self.model.prompt(r.persona, r.history, r.goals, room) for r in requests]
         noise = np.stack([r.noise for r in requests])
-        generated = self._decoder.generate([r.slot for r in requests], [p.ids for p in prompts], noise, self.sampling)
+        listened = any(r.heard is not None for r in requests)
+        generated = self._decoder.generate(
+            [r.slot for r in requests],
+            [p.ids for p in prompts],
+            noise,
+            self.sampling,
+            (lambda place, ids: self._tell(requests[place], ids)) if listened else None,
+        )
         return [self._utterance(g, p.dropped_turns > 0) for g, p in zip(generated, prompts, strict=True)]
+
+    def _tell(self, request: Request, ids: Sequence[int]) -> None:
+        """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
+        if request.heard is not None:
+            request.heard(" ".join(self.model.tokenizer.decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
 
     def _utterance(self, generated: Generated, dropped: bool) -> Utterance:
         text = " ".join(self.model.tokenizer.decode(generated.ids).split())

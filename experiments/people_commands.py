@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from pathlib import Path
@@ -54,22 +55,15 @@ def teach(
     from convogym.agents.reader import load_reader
     from convogym.experiments import chat, teaching
     from convogym.experiments import teach as teaching_at_terminal
+    from convogym.experiments.course import Course
 
     say = console.say if plain else console.say_in_colour
     read = chat.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     try:
         with stoppable(lambda: f"Your answers are in {out}; the model is as it was."):
+            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed)
             report, kept = teaching_at_terminal.teach(
-                goal,
-                taught,
-                load(taught.model),
-                load_reader(),
-                read,
-                say,
-                count=lessons,
-                seed=seed,
-                steps=teaching.STEPS,
-                bar=lambda steps: console.bar(steps, "learning", "step"),
+                course, read, say, steps=teaching.STEPS, bar=lambda steps: console.bar(steps, "learning", "step")
             )
     except teaching_at_terminal.Left as left:
         console.note(str(left))
@@ -89,6 +83,9 @@ def serve(
     name: Annotated[list[str] | None, typer.Option(help="Name by which browsers reach this computer; several times.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Text file with one invite token in each line.")] = None,
     invite: Annotated[int, typer.Option(min=0, help="Add so many fresh tokens to --tokens and show them.")] = 0,
+    taught: Annotated[
+        Path | None, typer.Option(help="Let people teach the model new goals; versions and answers go to this folder.")
+    ] = None,
     model: Model = "persona-mini",
     seed: Seed = 0,
     json: Json = False,
@@ -115,19 +112,30 @@ def serve(
     known = None if tokens is None else serving.read_tokens(tokens)
     check_out(store.parent)
     from convogym.agents.loading import load
+    from convogym.agents.reader import load_reader
     from convogym.agents.shared import SharedSpeaker
+    from convogym.experiments.school import School
+    from convogym.experiments.taught_set import TaughtSet
     from convogym.experiments.web import make_app
     from convogym.personas import load_personas
     from convogym.store import EpisodeStore
 
-    loaded = load(model)
+    versions = None if taught is None else TaughtSet(taught, model)
+    loaded = load(model if versions is None else versions.model)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with EpisodeStore(store) as opened, socket.create_server((host, port), family=family, backlog=256) as listening:
-        speakers = SharedSpeaker(loaded.goal_speaker()), SharedSpeaker(loaded.responder())
-        service = serving.Service(*speakers, load_personas("train"), opened, known, seed)
+
+        def speakers(of: Any) -> tuple[SharedSpeaker, SharedSpeaker]:
+            return SharedSpeaker(of.goal_speaker()), SharedSpeaker(of.responder())
+
+        reader = functools.cache(load_reader)
+        service = serving.Service(*speakers(loaded), load_personas("train"), opened, known, seed, reader)
+        school = None
+        if versions is not None:
+            school = School(versions, load, reader, lambda chosen: service.speak_with(*speakers(chosen)), seed)
         port = int(listening.getsockname()[1])
         shown = f"[{host}]" if ":" in host else host
-        app = make_app(service, [*("[::1]" if each == "::1" else each for each in LOOPBACK), shown, *(name or ())])
+        app = make_app(service, [*("[::1]" if each == "::1" else each for each in LOOPBACK), shown, *(name or ())], school)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
         console.result(
             {"url": f"http://{shown}:{port}/", "store": store, "model": model, "tokens": fresh, "seed": seed}, "serving"

@@ -16,6 +16,7 @@ import numpy as np
 
 from convogym import steered_talk
 from convogym.dialogue import Dialogue
+from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import spelled
 from convogym.experiments.taught_set import Lesson
 from convogym.goals import DEFAULT_GOALS
@@ -38,8 +39,8 @@ HELD_OUT_OLD = 60  # the same for the old goals, times their number
 Tick = Callable[[int], object]
 
 
-def _ignore(done: int) -> None:
-    """The tick of whoever shows no progress."""
+def _unstaged(what: str) -> None:
+    """Shows no stage."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def following(
     goals: Sequence[str],
     contexts: Sequence[Context],
     seed: int,
-    tick: Tick = _ignore,
+    tick: Tick = ignore_ticks,
 ) -> dict[str, float]:
     """The share of sampled lines that follow their goal, by goal: one line for each goal in each context.
 
@@ -231,6 +232,8 @@ class Measured:
     """mean following of all goals it had before"""
     worst: float
     """the lowest of those"""
+    goals: Mapping[str, float]
+    """all of those, by goal"""
     ppl_word: float
     """of steered-talk dev's replies"""
 
@@ -244,7 +247,7 @@ def measure(
     new = following(model, reader, heads, [goal], held_out_contexts(HELD_OUT, seed), seed)
     before = following(model, reader, heads, old, held_out_contexts(HELD_OUT_OLD, seed), seed)
     replies = likelihood(model, spelled_split("dev"))
-    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), replies.ppl_word)
+    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), before, replies.ppl_word)
 
 
 @dataclass(frozen=True)
@@ -275,7 +278,8 @@ def learn(
     earlier: Sequence[Lesson],
     seed: int,
     steps: int,
-    tick: Tick = _ignore,
+    tick: Tick = ignore_ticks,
+    stage: Callable[[str], object] = _unstaged,
 ) -> Report:
     """Teaches a model a goal, in place, and measures it before and after.
 
@@ -289,6 +293,7 @@ def learn(
         seed: of everything.
         steps: optimiser steps.
         tick: told of steps done.
+        stage: told what is being done, in a few words.
     """
     from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair
     from convogym.agents.scoring import contexts_of
@@ -296,7 +301,9 @@ def learn(
 
     heads = {name: judge.head for name, judge in judges.items()}
     old = (*DEFAULT_GOALS.goals, *model.taught)
+    stage("measuring before")
     before = measure(model, reader, heads, goal, old, seed)
+    stage("learning")
     watch = contexts_of(spelled_split("train"), WATCHED, np.random.default_rng([seed, 14]))
 
     def watched(candidate: LanguageModel) -> float:
@@ -315,6 +322,7 @@ def learn(
         tick(1)
     seconds = time.monotonic() - began
     judge = judges[goal]
+    stage("measuring after")
     return Report(
         goal=goal,
         lessons=len(lessons),

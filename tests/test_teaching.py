@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick_teaching import make_quick
 from tiny import tiny_model
 from typer.testing import CliRunner
 
 from convogym import steered_talk
-from convogym.agents import reader as reading
 from convogym.agents.goal_head import fit_goal_head
 from convogym.agents.informative import most_informative
 from convogym.agents.loading import load
@@ -22,6 +22,7 @@ from convogym.agents.scoring import Context
 from convogym.errors import InputError
 from convogym.experiments import evaluate_teaching, teach, teaching
 from convogym.experiments.cli import app
+from convogym.experiments.course import Asking
 from convogym.experiments.taught_set import Lesson, TaughtSet
 
 GOAL = "talk about sports."
@@ -34,12 +35,7 @@ def reader() -> Reader:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
-    """Everything with fewer moments and dialogues, and a tiny reader in place of the shipped one."""
-    for name, value in (("POOL", 12), ("STEPS", 2), ("WATCHED", 2), ("WATCHED_OLD", 1), ("HELD_OUT", 3), ("HELD_OUT_OLD", 2)):
-        monkeypatch.setattr(teaching, name, value)
-    splits = {split: steered_talk.load(split)[:count] for split, count in (("train", 120), ("dev", 20))}
-    monkeypatch.setattr(steered_talk, "load", splits.__getitem__)
-    monkeypatch.setattr(reading, "load_reader", lambda folder=None: reader)
+    make_quick(monkeypatch, reader)
 
 
 def question(said: str, proposed: str) -> teaching.Question:
@@ -64,8 +60,9 @@ def answering(*answers: str | type[BaseException]) -> Callable[[str], str]:
 def asked(*answers: str | type[BaseException], count: int = 4, known: tuple[Lesson, ...] = ()) -> tuple[Any, Any, str]:
     kept: list[Lesson] = []
     shown: list[str] = []
-    lessons = teach.ask(QUESTIONS, count, GOAL, known, kept.append, answering(*answers), shown.append)
-    return lessons, kept, "\n".join(shown)
+    asking = Asking(QUESTIONS, count, GOAL, known, kept.append)
+    teach.ask(asking, answering(*answers), shown.append)
+    return asking.lessons, kept, "\n".join(shown)
 
 
 class TestMostInformative:
@@ -135,12 +132,14 @@ class TestQuestions:
     def test_ctrl_c_leaves_and_keeps_the_answers(self) -> None:
         kept: list[Lesson] = []
         with pytest.raises(KeyboardInterrupt):
-            teach.ask(QUESTIONS, 6, GOAL, (), kept.append, answering("one?", KeyboardInterrupt), lambda text: None)
+            asking = Asking(QUESTIONS, 6, GOAL, (), kept.append)
+            teach.ask(asking, answering("one?", KeyboardInterrupt), lambda text: None)
         assert [lesson.line for lesson in kept] == ["one?"]
 
     def test_what_people_and_models_say_cannot_command_the_terminal(self) -> None:
         shown: list[str] = []
-        teach.ask([question("\x1b[2J", "\x1b[3J")], 1, GOAL, (), lambda lesson: None, answering(""), shown.append)
+        asking = Asking([question("\x1b[2J", "\x1b[3J")], 1, GOAL, (), lambda lesson: None)
+        teach.ask(asking, answering(""), shown.append)
         assert "\x1b" not in "".join(shown)
 
 
