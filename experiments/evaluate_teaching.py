@@ -20,7 +20,7 @@ PROTOCOL = (
     "following: share of sampled lines that the goal's judge accepts at 0.5 or more, one line in each of "
     f"{teaching.HELD_OUT} moments of steered-talk dev; old: mean over the goals known before, "
     f"{teaching.HELD_OUT_OLD} moments; ppl_word: replies of steered-talk dev; a new goal's judge is a head on persona-reader "
-    "fitted to lines of other dialogues than the lessons'"
+    "fitted to steered-talk train, tested on dev; adjusted: what following is if the judge errs on it as on dev's lines"
 )
 
 

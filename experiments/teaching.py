@@ -126,10 +126,11 @@ class Judge:
 
 
 def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
-    """Fits a judge for a new goal, on no line that the model learns from unless there is nothing else.
+    """Fits a judge for a new goal.
 
-    Where steered-talk labels the goal: fitted on its train lines, without the dialogues that lessons come from, tested on dev.
-    Otherwise on all lessons but every fourth, against the lines of steered-talk train, tested on every fourth and on dev.
+    Where steered-talk labels the goal: fitted to the lines of its train dialogues, tested on those of dev, of which neither
+    judge nor model ever learns. Otherwise to all lessons but every fourth, against the lines of steered-talk train; tested on
+    every fourth and on dev.
 
     Args:
         reader: whose features it uses.
@@ -138,21 +139,13 @@ def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
     """
     from convogym.agents.goal_head import fit_goal_head
 
-    moments = {lesson.history for lesson in lessons if lesson.history}
-    said = {(lesson.history, lesson.line) for lesson in lessons}  # all dialogues share the moment at which they open
-    train = [
-        rows
-        for rows in map(_lines, spelled_split("train"))
-        if not any(row.history in moments or (row.history, row.line[1]) in said for row in rows)
-    ]
+    train = [row for dialogue in spelled_split("train") for row in _lines(dialogue)]
     dev = [row for dialogue in spelled_split("dev") for row in _lines(dialogue)]
-    labelled = [row.line for rows in train for row in rows if goal in row.goals]
-    others = [row.line for rows in train for row in rows if goal not in row.goals]
+    labelled = [row.line for row in train if goal in row.goals]
+    others = [row.line for row in train if goal not in row.goals]
     if labelled:
         seen, unseen = labelled, [row.line for row in dev if goal in row.goals]
-        fitted = (
-            f"{len(seen)} steered-talk lines with this goal, of other dialogues than the lessons', and {len(others)} without"
-        )
+        fitted = f"{len(seen)} steered-talk lines with this goal and {len(others)} without"
         tested = f"steered-talk dev, {len(unseen)} lines with this goal and {len(dev) - len(unseen)} without"
     else:
         own = [(lesson.before, lesson.line) for lesson in lessons]
@@ -168,7 +161,6 @@ def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
 class _Row:
     """A labelled line in its place."""
 
-    history: tuple[str, ...]
     line: tuple[str, str]
     """what was said before, and the line"""
     goals: tuple[str, ...]
@@ -177,7 +169,7 @@ class _Row:
 def _lines(dialogue: Dialogue) -> list[_Row]:
     rows, said = [], list[str]()
     for turn in dialogue.turns:
-        rows.append(_Row(tuple(said), (said[-1] if said else "", turn.line), turn.goals or ()))
+        rows.append(_Row((said[-1] if said else "", turn.line), turn.goals or ()))
         said += [turn.line, turn.reply or "..."]
     return rows
 

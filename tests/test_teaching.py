@@ -144,14 +144,12 @@ class TestQuestions:
 
 
 class TestJudge:
-    def test_of_a_goal_that_steered_talk_labels_it_learns_from_other_dialogues_than_the_lessons(
+    def test_of_a_goal_that_steered_talk_labels_it_learns_from_train_and_is_tested_on_dev(
         self, quick: None, reader: Reader
     ) -> None:
-        places = evaluate_teaching.labelled_places(GOAL)
-        lessons = [teaching.Question(context, "?").answered(GOAL, line) for context, line in places[:3]]
-        judge = teaching.judge_of(reader, GOAL, lessons)
-        assert f"{len(places) - 3} steered-talk lines with this goal" in judge.fitted_on
-        assert "steered-talk dev" in judge.tested_on
+        judge = teaching.judge_of(reader, GOAL, [])
+        assert f"{len(evaluate_teaching.labelled_places(GOAL))} steered-talk lines with this goal" in judge.fitted_on
+        assert "steered-talk dev" in judge.tested_on and judge.recall is not None and judge.false_alarms is not None
 
     def test_of_another_goal_it_learns_from_the_persons_lines_but_every_fourth(self, quick: None, reader: Reader) -> None:
         lessons = [q.answered("ask about anime.", f"which anime {n}?") for n, q in enumerate(QUESTIONS)]
