@@ -21,6 +21,7 @@ def register(app: typer.Typer, evaluate: typer.Typer) -> None:
     """Adds the commands to the program and to its group `evaluate`."""
     app.command(epilog='Example: convogym teach "talk about sports." --out runs/taught')(teach)
     app.command(epilog="Example: convogym serve --store runs/people.db --port 8000")(serve)
+    app.command(epilog="Example: convogym benchmark-load --users 50 --minutes 5 --kill")(benchmark_load)
     evaluate.command("teaching", epilog="Example: convogym evaluate teaching --goals 3 --corrections 20")(evaluate_teaching)
 
 
@@ -156,6 +157,31 @@ def _versions(taught: Any, seed: int) -> dict[str, Any]:
         ],
         "seed": seed,
     }
+
+
+def benchmark_load(
+    users: Annotated[int, typer.Option(min=1, max=1000, help="People who talk at once.")] = 50,
+    minutes: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 5.0,
+    pause: Annotated[float, typer.Option(min=0, help="Mean seconds between a reply and the next line.")] = 2.0,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill the server in the middle, and start it again.")] = False,
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Let simulated people talk at once with a server process of its own: errors, lost and crossed turns, latencies.
+
+    Latencies are of people and server together on this machine. Needs the extra `web`.
+    """
+    import tempfile
+
+    from convogym.experiments import load
+    from convogym.experiments.console import machine
+
+    console = Console(json)
+    with tempfile.TemporaryDirectory() as folder, console.bar(int(60 * minutes), "talking", "s") as bar:
+        found = load.load(Path(folder), users, 60 * minutes, pause, kill, model, seed, bar.update)
+    found |= {"pause": pause, "killed": kill, "model": model, "seed": seed, "machine": machine()}
+    console.result(found, "load")
 
 
 def evaluate_teaching(
