@@ -103,6 +103,7 @@ class Course:
         count: int,
         seed: int,
         person: str | None = None,
+        lora: int = 0,
     ) -> None:
         """Chooses what to ask, which takes seconds.
 
@@ -114,6 +115,7 @@ class Course:
             count: how many answers to ask for, `FEWEST`..`MOST`.
             seed: of everything.
             person: whose answers they are, see `Asking`.
+            lora: rank of low-rank adapters, see `teaching.learn`.
 
         Raises:
             InputError: the goal or the count cannot be used.
@@ -122,7 +124,7 @@ class Course:
         if not FEWEST <= count <= MOST:
             raise InputError(f"the number of answers must be in {FEWEST}..{MOST}, got {count}.")
         self._taught, self._model, self._reader, self._seed = taught, model, reader, seed
-        self._parent = taught.current
+        self._parent, self._lora = taught.current, lora
         known = [lesson for lesson in taught.lessons(goal) if lesson.person == person]
         asked = teaching.questions(model, goal, teaching.teaching_contexts(seed), teaching.POOL, seed)
         self.asking = Asking([question for _, question in asked], count, goal, known, taught.add, person)
@@ -160,7 +162,17 @@ class Course:
         judges[self.goal] = teaching.judge_of(self._reader, self.goal, lessons)
         earlier = taught.lessons(*self._model.taught) if self._model.taught else []
         self.report = teaching.learn(
-            self._model, self._reader, judges, self.goal, lessons, earlier, self._seed, steps, tick=tick, stage=stage
+            self._model,
+            self._reader,
+            judges,
+            self.goal,
+            lessons,
+            earlier,
+            self._seed,
+            steps,
+            tick=tick,
+            stage=stage,
+            lora=self._lora,
         )
         return self.report
 

@@ -30,6 +30,10 @@ def teach(
     out: Annotated[Path, typer.Option(help="Folder for the versions, and for your answers.")] = Path("runs/taught"),
     model: Model = "persona-mini",
     lessons: Annotated[int, typer.Option(help="How many lines to ask you for, 5 to 20.")] = 10,
+    lora: Annotated[
+        int,
+        typer.Option(min=0, help="Rank of low-rank adapters that learn alone (extra lora); 0 = the whole network learns."),
+    ] = 0,
     restore: Annotated[int | None, typer.Option(min=0, help="Put this version in use, 0 = untaught; teach nothing.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
@@ -62,7 +66,7 @@ def teach(
     read = chat.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     try:
         with stoppable(lambda: f"Your answers are in {out}; the model is as it was."):
-            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed)
+            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed, lora=lora)
             report, kept = teaching_at_terminal.teach(
                 course, read, say, steps=teaching.STEPS, bar=lambda steps: console.bar(steps, "learning", "step")
             )
@@ -188,6 +192,10 @@ def evaluate_teaching(
     goals: Annotated[int, typer.Option(min=1, help="How many of steered-talk's ten extra goals to teach.")] = 10,
     corrections: Annotated[int, typer.Option(min=1, help="Corrections for each.")] = 20,
     order: Annotated[str, typer.Option(help="Which moments are asked first: informative, or random.")] = "informative",
+    procedure: Annotated[
+        str,
+        typer.Option(help="How it learns: rehearsed, as `convogym teach`; or original, one new and one old pair a call."),
+    ] = "rehearsed",
     model: Model = "persona-mini",
     seed: Seed = 0,
     json: Json = False,
@@ -197,6 +205,7 @@ def evaluate_teaching(
     from convogym.experiments import teaching
 
     console = Console(json)
-    with console.bar(goals * teaching.STEPS, "learning", "step") as bar:
-        found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update)
+    calls = corrections if procedure == "original" else teaching.STEPS
+    with console.bar(goals * calls, "learning", "step") as bar:
+        found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update, procedure)
     console.result(found, "taught")

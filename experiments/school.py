@@ -100,7 +100,7 @@ class School:
         return self.view(person)
 
     def pass_over(self, person: str, number: int) -> dict[str, Any]:
-        """Goes on to another question; raises as above."""
+        """Goes on to another question; raises `InputError` where question `number` is not asked now."""
         with self._lock:
             self._asked(person, number).course.asking.pass_over()
         return self.view(person)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from convogym.agents.scoring import Context
 
 ORDERS = ("informative", "random")
+PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
 STEPS = 80  # optimiser steps of one teaching, half a minute on two cores
 RATE = 3e-4  # AdamW's
@@ -224,6 +225,8 @@ class Measured:
     """mean following of all goals it had before"""
     worst: float
     """the lowest of those"""
+    copied: float
+    """share of the lines said for the new goal that are lessons' lines, word for word"""
     goals: Mapping[str, float]
     """all of those, by goal"""
     ppl_word: float
@@ -231,15 +234,24 @@ class Measured:
 
 
 def measure(
-    model: LanguageModel, reader: Reader, heads: Mapping[str, GoalHead], goal: str, old: Sequence[str], seed: int
+    model: LanguageModel,
+    reader: Reader,
+    heads: Mapping[str, GoalHead],
+    goal: str,
+    old: Sequence[str],
+    lessons: Sequence[Lesson],
+    seed: int,
 ) -> Measured:
     """Measures a model on steered-talk dev: the new goal, all the old ones, and how likely it finds the replies."""
-    from convogym.agents.scoring import likelihood
+    from convogym.agents.scoring import likelihood, said_lines
 
-    new = following(model, reader, heads, [goal], held_out_contexts(HELD_OUT, seed), seed)
+    moments = held_out_contexts(HELD_OUT, seed)
+    new = following(model, reader, heads, [goal], moments, seed)
+    taught = {lesson.line for lesson in lessons}
+    copied = float(np.mean([line.text in taught for line in said_lines(model, moments, [goal], seed)]))
     before = following(model, reader, heads, old, held_out_contexts(HELD_OUT_OLD, seed), seed)
     replies = likelihood(model, spelled_split("dev"))
-    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), before, replies.ppl_word)
+    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), copied, before, replies.ppl_word)
 
 
 @dataclass(frozen=True)
@@ -272,6 +284,8 @@ def learn(
     steps: int,
     tick: Tick = ignore_ticks,
     stage: Callable[[str], object] = _unstaged,
+    procedure: str = "rehearsed",
+    lora: int = 0,
 ) -> Report:
     """Teaches a model a goal, in place, and measures it before and after.
 
@@ -286,15 +300,19 @@ def learn(
         steps: optimiser steps.
         tick: told of steps done.
         stage: told what is being done, in a few words.
+        procedure: one of `PROCEDURES`: ours, or the original's (`agents.original_learning`), which knows no steps.
+        lora: rank of low-rank adapters, which alone learn, with the control tokens; 0 = the whole network does. Ours only.
     """
     from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair
+    from convogym.agents.lora import add_adapters, merge_adapters
+    from convogym.agents.original_learning import learn_as_the_original
     from convogym.agents.scoring import contexts_of
     from convogym.experiments.finetune import rehearsal_dialogues
 
     heads = {name: judge.head for name, judge in judges.items()}
     old = (*DEFAULT_GOALS.goals, *model.taught)
     stage("measuring before")
-    before = measure(model, reader, heads, goal, old, seed)
+    before = measure(model, reader, heads, goal, old, lessons, seed)
     stage("learning")
     watch = contexts_of(spelled_split("train"), WATCHED, np.random.default_rng([seed, 14]))
 
@@ -308,10 +326,18 @@ def learn(
 
     pairs = [pair(lesson, True) for lesson in lessons] + [pair(lesson, False) for lesson in earlier]
     train, held_out = rehearsal_dialogues()
-    config = FinetuneConfig(steps=steps, lr=RATE, evaluate_every=max(1, steps // 2), seed=seed)
+    rates = "control" if lora else "one"
+    config = FinetuneConfig(steps=steps, lr=RATE, rates=rates, evaluate_every=max(1, steps // 2), seed=seed)
     began = time.monotonic()
-    for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
-        tick(1)
+    if procedure == "original":
+        learn_as_the_original(model, pairs[: len(lessons)], train, seed, tick)
+    else:
+        if lora:
+            add_adapters(model.network, lora, seed)
+        for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
+            tick(1)
+        if lora:
+            merge_adapters(model.network)
     seconds = time.monotonic() - began
     judge = judges[goal]
     stage("measuring after")
@@ -320,7 +346,7 @@ def learn(
         lessons=len(lessons),
         corrections=sum(lesson.is_correction for lesson in lessons),
         before=before,
-        after=measure(model, reader, heads, goal, old, seed),
+        after=measure(model, reader, heads, goal, old, lessons, seed),
         seconds=seconds,
         judge=f"a head on persona-reader, fitted on {judge.fitted_on}",
         judge_recall=judge.recall,

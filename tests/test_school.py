@@ -51,7 +51,7 @@ def client(
     make_quick(monkeypatch, reader)
     short = Sampling(max_tokens=6)
 
-    def speakers(model: Any) -> Any:
+    def speakers(model: Any) -> tuple[SharedSpeaker, SharedSpeaker]:
         return SharedSpeaker(model.goal_speaker(short)), SharedSpeaker(model.responder(short))
 
     with EpisodeStore(tmp_path / "a.db") as store:

@@ -13,15 +13,19 @@ from tiny import tiny_model
 from typer.testing import CliRunner
 
 from convogym import steered_talk
+from convogym.agents.finetuning import Pair
 from convogym.agents.goal_head import fit_goal_head
 from convogym.agents.informative import most_informative
 from convogym.agents.loading import load
+from convogym.agents.original_learning import learn_as_the_original
 from convogym.agents.reader import Reader
 from convogym.agents.reader_training import fresh_reader
 from convogym.agents.scoring import Context
 from convogym.errors import InputError
 from convogym.experiments import evaluate_teaching, teach, teaching
 from convogym.experiments.cli import app
+from convogym.experiments.console import ignore_ticks
+from convogym.experiments.corpora import spelled
 from convogym.experiments.course import Asking
 from convogym.experiments.taught_set import Lesson, TaughtSet
 
@@ -233,3 +237,35 @@ class TestCommand:
         assert set(found["taught_in_the_end"]) == set(steered_talk.EXTRA_GOALS[:2])
         assert found["largest_old_loss"] == -min(row["old_change"] for row in found["rows"])
         assert found["ppl_word_in_the_end"] > 1
+
+    def test_the_originals_procedure_is_measured_beside_it(self, quick: None, base: str) -> None:
+        words = ("--goals", "1", "--corrections", "9", "--procedure", "original", "--model", base, "--json")
+        result = run("evaluate", "teaching", *words)
+        assert result.exit_code == 0, result.output
+        [row] = json.loads(result.stdout)["rows"]
+        assert row["seconds"] > 0 and 0 <= row["copied"] <= 1
+        assert "original" in run("evaluate", "teaching", "--procedure", "another").stderr
+
+
+class TestOriginal:
+    def test_eight_corrections_are_one_step_of_a_warming_rate_and_seven_are_none(self) -> None:
+        model = tiny_model()
+        old = [spelled(dialogue) for dialogue in steered_talk.load("dev")[:3]]
+        pair = Pair((), (), (GOAL,), "do you play ball?", is_correction=True)
+        first = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+        learn_as_the_original(model, [pair] * 15, old, 0, ignore_ticks)  # the first step's rate is 0
+        assert all(torch.equal(tensor, first[name]) for name, tensor in model.network.state_dict().items())
+        learn_as_the_original(model, [pair] * 16, old, 0, ignore_ticks)
+        moved = [float((tensor - first[name]).abs().max()) for name, tensor in model.network.state_dict().items()]
+        assert 0 < max(moved) <= 1.01 * 5e-5 / 4000  # Adam moves no weight by more than the rate
+        with pytest.raises(InputError, match="without replies"):
+            learn_as_the_original(model, [pair], [], 0, ignore_ticks)
+
+
+@pytest.mark.parametrize(
+    ("share", "recall", "alarms", "true"), [(0.8, 0.9, 0.1, 0.875), (1.0, 0.9, 0.1, 1.0), (0.05, 0.9, 0.1, 0.0)]
+)
+def test_a_share_is_adjusted_for_the_judges_errors(share: float, recall: float, alarms: float, true: float) -> None:
+    assert evaluate_teaching.adjusted(share, recall, alarms) == pytest.approx(true)
+    assert evaluate_teaching.adjusted(share, None, alarms) is None
+    assert evaluate_teaching.adjusted(share, 0.1, 0.1) is None

@@ -6,6 +6,7 @@ By keyboard alone, 400 pixels wide, and every page of it looked at by axe-core.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def page(monkeypatch: pytest.MonkeyPatch, store: EpisodeStore, taught: TaughtSet
     make_quick(monkeypatch, reader)
     short = Sampling(max_tokens=8)
 
-    def speakers(model: Any) -> Any:
+    def speakers(model: Any) -> tuple[SharedSpeaker, SharedSpeaker]:
         return SharedSpeaker(model.goal_speaker(short)), SharedSpeaker(model.responder(short))
 
     service = Service(*speakers(load(taught.model)), small_personas(), store, judge=lambda: reader)
@@ -76,6 +77,14 @@ def turns(store: EpisodeStore) -> Any:
     return next(iter(store.episodes(newest_first=True))).turns
 
 
+def has_turns(store: EpisodeStore, count: int) -> bool:
+    return store.count() == 1 and len(turns(store)) == count
+
+
+def has_lessons(taught: TaughtSet, count: int) -> bool:
+    return len(taught.lessons(GOAL)) == count
+
+
 def test_a_whole_visit_by_keyboard_alone(page: Any, store: EpisodeStore, taught: TaughtSet) -> None:
     page.get_by_label("I have read this").wait_for()
     check(page, "coming in")
@@ -89,7 +98,7 @@ def test_a_whole_visit_by_keyboard_alone(page: Any, store: EpisodeStore, taught:
         eventually(lambda: page.evaluate("document.activeElement.id") == "line")
         page.keyboard.type(f"hello number {number}?")
         page.keyboard.press("Enter")
-        eventually(lambda said=number: store.count() == 1 and len(turns(store)) == said)
+        eventually(partial(has_turns, store, number))
     eventually(lambda: page.locator("#log .reply").all_text_contents() == [turn.reply for turn in turns(store)])
     check(page, "talking")
 
@@ -126,7 +135,7 @@ def test_a_whole_visit_by_keyboard_alone(page: Any, store: EpisodeStore, taught:
         page.keyboard.press("Control+A")
         page.keyboard.type(f"do you like anime number {number}?")
         page.keyboard.press("Enter")
-        eventually(lambda given=number + 1: len(taught.lessons(GOAL)) == given)
+        eventually(partial(has_lessons, taught, number + 1))
     eventually(lambda: page.evaluate("document.activeElement.id") == "learn")
     check(page, "before learning")
     page.keyboard.press("Enter")
