@@ -27,7 +27,7 @@ class ModelSpeaker:
             InputError: `sampling.max_tokens` leaves the model no room to read.
         """
         self.model = model
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling or model.sampling
         if self.sampling.max_tokens > model.network.shape.n_positions // 2:
             raise InputError(
                 f"`max_tokens` must be at most half of the {model.network.shape.n_positions} tokens {model.name} can read, "

@@ -95,10 +95,15 @@ def chat(
     persona_file: Annotated[Path | None, typer.Option(help="Text file with one fact of the persona in each line.")] = None,
     turns: Annotated[int, typer.Option(min=1, help="Turns after which the talk ends.")] = 8,
     store: Annotated[Path | None, typer.Option(help="Episode store that keeps the talk.")] = None,
-    top_k: Annotated[int, typer.Option(help="Draw only from the k likeliest tokens; 1 = always the likeliest.")] = 10,
-    top_p: Annotated[float, typer.Option(help="Draw only from the fewest tokens that have this share of probability.")] = 0.92,
-    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="Longest utterance, in tokens.")] = 40,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="Draw only from the k likeliest tokens; 1 = always the likeliest. Here and below the model's own."),
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw only from the fewest tokens that have this share of probability.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Above 0; higher is wilder.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest utterance, in tokens.")] = None,
     reward: Reward = "identification",
     approve: Annotated[
         bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
@@ -130,10 +135,13 @@ def chat(
 
     from convogym.agents.sampling import Sampling
 
-    sampling = Sampling(top_k, top_p, temperature, max_tokens)
+    wanted: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature, "max_tokens": max_tokens}
+    changed = {name: value for name, value in wanted.items() if value is not None}
+    Sampling(**changed)  # tells a wrong number before the model is loaded
     if policy is not None:
         make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = load_model(model)
+    sampling = replace(loaded.sampling, **changed)
     say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":

@@ -21,6 +21,7 @@ import torch
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
+from convogym.agents.sampling import Sampling
 from convogym.agents.starting import start_able_to_point
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
@@ -94,6 +95,8 @@ class Recipe:
     """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
+    temperature: float = 0.7
+    """at which the model speaks unless told otherwise, as TransferTransfo's; at PersonaGPT's 1.0 one so small rambles"""
 
 
 RECIPE = Recipe()
@@ -202,6 +205,7 @@ def pretrain(
         if trainer.step < end:
             break
     board.close()
+    model.sampling = Sampling(temperature=recipe.temperature)
     model.save(out / "model", torch.float16)
     return model
 
