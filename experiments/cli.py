@@ -19,6 +19,7 @@ from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.experiments.options import (
     Candidates,
     Decoding,
+    Goals,
     Json,
     Model,
     NumEnvs,
@@ -33,6 +34,7 @@ from convogym.experiments.options import (
     load_model,
     make_policy,
     open_store,
+    policy_for,
 )
 from convogym.text import printable
 
@@ -190,6 +192,7 @@ def collect(
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
+    goals: Goals = "published",
     resume: Annotated[bool, typer.Option("--resume", help="Complete a run that was stopped or killed.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -200,9 +203,10 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = make_policy(policy, seed, trust)
-    loaded = load_model(model)
-    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
+    chosen = make_policy(policy, seed, trust) if goals == "published" else None  # a wrong one is told before a model is loaded
+    loaded, places = load_model(model), min(num_envs, episodes)
+    env = collecting.make_env(loaded, places, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
+    chosen = chosen or policy_for(env, policy, seed, trust)
     check_fits(chosen, env)
     with open_store(store) as opened:
         assert opened is not None
@@ -368,6 +372,7 @@ def evaluate_policy(
     num_turns: NumTurns = 8,
     personas: Personas = "held-out",
     reward: Reward = "identification",
+    goals: Goals = "published",
     sample: Annotated[bool, typer.Option("--sample", help="Draw a policy's goals instead of taking the best.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -381,9 +386,10 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = [make_policy(each, seed, trust) for each in policy]
-    loaded = load_model(model)
-    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
+    chosen = [make_policy(each, seed, trust) for each in policy] if goals == "published" else []
+    loaded, places = load_model(model), min(num_envs, episodes)
+    env = collecting.make_env(loaded, places, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
+    chosen = chosen or [policy_for(env, each, seed, trust) for each in policy]
     for each in chosen:
         check_fits(each, env)
     reader = load_reader()

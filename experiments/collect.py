@@ -47,6 +47,7 @@ def make_env(
     responder: Speaker | None = None,
     goal_speaker: Speaker | None = None,
     autoreset_mode: str = "NextStep",
+    goals: str = "published",
 ) -> PersonaChatVectorEnv:
     """The vector environment in which a loaded model says lines and replies.
 
@@ -61,6 +62,7 @@ def make_env(
         responder: who replies instead of the model.
         goal_speaker: who says the lines instead of it.
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
+        goals: published, or taught: those and what the goal speaker was taught.
     """
     env: Any = gym.make_vec(
         ENV_ID,
@@ -73,6 +75,7 @@ def make_env(
         num_turns=num_turns,
         observation=observation,
         autoreset_mode=autoreset_mode,
+        **({} if goals == "published" else {"goals": goals}),
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form
     return env  # type: ignore[no-any-return]

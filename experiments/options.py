@@ -30,6 +30,7 @@ Decoding = Annotated[
     str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
+Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -52,6 +53,11 @@ def make_policy(
         raise InputError("--policy must pick goals by itself; to pick them yourself use `convogym chat --mode steer`.")
     goals = goals or DEFAULT_GOALS
     return find(name, len(goals), seed, trust, goals=goals, observation_size=observation_size)
+
+
+def policy_for(env: Any, name: str, seed: int, trust: bool) -> Policy:
+    """The policy for an environment's own goals."""
+    return make_policy(name, seed, trust, env.unwrapped.goals, env.single_observation_space.shape[0])
 
 
 def check_fits(policy: Policy, env: Any) -> None:
