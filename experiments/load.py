@@ -160,11 +160,16 @@ async def _visit(client: httpx.AsyncClient, person: _Person, until: float, pause
             line = _line(person)
             try:
                 view = await _say(client, f"/api/talks/{talk}/say-live", me, line, person)
+            except httpx.ConnectError:
+                raise
             except httpx.TransportError:
                 person.in_flight.append(line)  # it may have been recorded or not
                 raise
             person.turns.append((talk, line, view["turns"][-1]["reply"]))
             talk, has_turns = "" if view["ended"] else talk, True
+        except httpx.TimeoutException as error:
+            person.errors.append(f"no answer in {ANSWER_SECONDS:.0f} s: {type(error).__name__}")
+            talk = ""
         except httpx.TransportError:  # the server is dead; a talk in which nothing was answered may be gone with it
             talk = talk if has_turns else ""
             await asyncio.sleep(AGAIN_SECONDS)

@@ -23,7 +23,11 @@ def test_six_people_lose_nothing_though_the_server_is_killed(tmp_path: Path) -> 
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     assert (found["errors"], found["talks_with_lost_turns"], found["crossed_talks"]) == ([], 0, 0)
-    assert found["turns"] > 12 and 0 < found["first_token_p95"] <= found["reply_p95"]
+    assert (
+        found["turns_in_flight_at_the_kill"] <= 6
+        and found["turns"] > 12
+        and 0 < found["first_token_p95"] <= found["reply_p95"]
+    )
 
 
 def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ class TestOriginal:
         assert all(torch.equal(tensor, first[name]) for name, tensor in model.network.state_dict().items())
         learn_as_the_original(model, [pair] * 16, old, 0, ignore_ticks)
         moved = [float((tensor - first[name]).abs().max()) for name, tensor in model.network.state_dict().items()]
-        assert 0 < max(moved) <= 1.01 * 5e-5 / 4000  # Adam moves no weight by more than the rate
+        assert 0 < max(moved) < 3e-8  # Adam moves no weight by more than the rate, 5e-5 / 4000, and float32 rounds
         with pytest.raises(InputError, match="without replies"):
             learn_as_the_original(model, [pair], [], 0, ignore_ticks)
 
