@@ -64,6 +64,7 @@ def make_env(
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
         goals: published, or taught: those and what the goal speaker was taught.
     """
+    named: dict[str, Any] = {} if goals == "published" else {"goals": goals}  # records name what differs from the usual
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
@@ -75,7 +76,7 @@ def make_env(
         num_turns=num_turns,
         observation=observation,
         autoreset_mode=autoreset_mode,
-        **({} if goals == "published" else {"goals": goals}),
+        **named,
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form
     return env  # type: ignore[no-any-return]

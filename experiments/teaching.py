@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 ORDERS = ("informative", "random")
 PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
-STEPS = 80  # optimiser steps of one teaching, half a minute on two cores
+STEPS = 60  # optimiser steps of one teaching, about a minute on two cores
+ELSEWHERE = 8  # other moments at which each lesson's line is learnt too
 RATE = 3e-4  # AdamW's
 WATCHED = 24  # contexts in which the new goal is watched while learning
 WATCHED_OLD = 8  # the same for the published goals, times eleven
@@ -324,10 +325,16 @@ def learn(
     def pair(lesson: Lesson, is_new: bool) -> Pair:
         return Pair(lesson.persona, lesson.history, (*lesson.goals, lesson.goal), lesson.line, is_correction=is_new)
 
-    pairs = [pair(lesson, True) for lesson in lessons] + [pair(lesson, False) for lesson in earlier]
+    # Learnt at their own moments alone, lines are remembered with these: the goal must bring them about wherever it is set.
+    moments = contexts_of(spelled_split("train"), ELSEWHERE * len(lessons), np.random.default_rng([seed, 16]))
+    elsewhere = [
+        replace(lesson, persona=moment.partner_persona, history=moment.history, goals=moment.goals)
+        for lesson, moment in zip([*lessons] * ELSEWHERE, moments, strict=True)
+    ]
+    pairs = [pair(lesson, True) for lesson in [*lessons, *elsewhere]] + [pair(lesson, False) for lesson in earlier]
     train, held_out = rehearsal_dialogues()
     rates = "control" if lora else "one"
-    config = FinetuneConfig(steps=steps, lr=RATE, rates=rates, evaluate_every=max(1, steps // 2), seed=seed)
+    config = FinetuneConfig(steps=steps, lr=RATE, rates=rates, stay=True, evaluate_every=max(1, steps // 2), seed=seed)
     began = time.monotonic()
     if procedure == "original":
         learn_as_the_original(model, pairs[: len(lessons)], train, seed, tick)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from convogym import steered_talk
 from convogym.agents.finetuning import Pair
-from convogym.agents.goal_head import fit_goal_head
+from convogym.agents.goal_head import _threshold, fit_goal_head
 from convogym.agents.informative import most_informative
 from convogym.agents.loading import load
 from convogym.agents.original_learning import learn_as_the_original
@@ -95,6 +95,13 @@ class TestGoalHead:
         assert (quality.recall, quality.false_alarms, quality.positives, quality.negatives) == (1.0, 0.0, 1, 1)
         assert head.quality([], []).recall is None
         assert head.probabilities([]).shape == (0,)
+
+    def test_its_threshold_is_where_lines_left_out_are_told_apart_best_and_never_above_an_even_chance(self) -> None:
+        follows = np.array([True] * 4 + [False] * 6)
+        unsure = np.array([3.0, -1.0, -2.0, -8.0, -3.0, -4.0, -4.0, -5.0, -9.0, -9.0], np.float32)
+        assert _threshold(unsure, follows) == -2.0  # knows 3 of 4, and takes none of the others for such
+        assert _threshold(np.array([5.0, 4.0, 3.0, 2.0] + [-1.0] * 6, np.float32), follows) == 0.0
+        assert _threshold(unsure[:4], follows[:4]) == _threshold(unsure[4:], follows[4:]) == 0.0
 
     def test_it_needs_lines_of_both_kinds(self, reader: Reader) -> None:
         with pytest.raises(InputError, match="1 and 0"):
