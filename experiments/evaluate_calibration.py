@@ -43,8 +43,8 @@ def evaluate_calibration(
 
     Returns:
         `ece`, the expected calibration error over all turns in 10 bins; `temperature`, what the log-likelihoods should have
-        been divided by (1 = none needed), and `ece_at_temperature`, the error if they had been, both from these very talks;
-        `rises`, whether the true persona's mean chance rises with every turn; `after` each turn: that chance with its interval,
+        been divided by (1 = none needed), and `ece_at_temperature`, the error if they had been, both of these talks;
+        `rises`, whether the true persona's mean chance rises with every turn; `after` each turn: that chance, its interval
         and the error; `bins`: mean confidence, share right and number.
 
     Raises:
