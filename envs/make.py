@@ -42,16 +42,11 @@ def resolve_speakers(responder: str | Speaker, goal_speaker: str | Speaker | Non
 
     Args:
         responder: a model name, or a speaker.
-        goal_speaker: the same; None = the responder's model, or the same object.
+        goal_speaker: the same; None = the responder for both sides, which begins replies before all lines are said.
     """
-    loaded = None
-    if isinstance(responder, str):
-        loaded = _load(responder)
-        answers = loaded.responder()
-    else:
-        answers = responder
+    answers = _load(responder).responder() if isinstance(responder, str) else responder
     if goal_speaker is None or goal_speaker == responder:
-        return (loaded.goal_speaker() if loaded else answers), answers
+        return answers, answers
     return (_load(goal_speaker).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
 
 

@@ -23,7 +23,7 @@ from convogym.envs.observations import Observation, Observer, Seen
 from convogym.envs.rewards import Facts, Reward, Scene, same_text
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import GoalSet
-from convogym.speakers import Request, Speaker, Utterance
+from convogym.speakers import Request, Speaker, Utterance, exchange
 
 RESET_OPTIONS = ("persona", "history", "episode_seed")
 RESET_INFO = ("persona", "history", "episode_seed", "action_mask")
@@ -311,9 +311,11 @@ class Talks:
         """
         parts = self.parts
         rows = list(zip(talks, goals, blocks, strict=True))
-        lines = parts.goal_speaker.speak([self._line_request(talk, goal, block) for talk, goal, block in rows])
-        replies = parts.responder.speak(
-            [self._reply_request(talk, line.text, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
+        lines, replies = exchange(
+            parts.goal_speaker,
+            parts.responder,
+            [self._line_request(talk, goal, block) for talk, goal, block in rows],
+            lambda place, line: self._reply_request(rows[place][0], line, rows[place][2]),
         )
         return self._scored(talks, goals, lines, replies, memories)
 

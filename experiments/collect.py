@@ -63,12 +63,13 @@ def make_env(
         goal_speaker: who says the lines instead of it.
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
     """
+    both = model.responder(sampling)
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
         vectorization_mode="vector_entry_point",
-        responder=responder or model.responder(sampling),
-        goal_speaker=goal_speaker or model.goal_speaker(sampling),
+        responder=responder or both,
+        goal_speaker=goal_speaker or both,
         personas=personas,
         reward=reward,
         num_turns=num_turns,
