@@ -47,7 +47,7 @@ wheel: $(STAMP) ## build the source distribution and, from it, the wheel, into d
 	rm -rf build dist
 	$(BIN)/python -m build
 
-clean: ## remove .venv, builds and caches (runs/ and demo/ stay)
+clean: ## remove .venv, builds and caches (runs/ stays)
 	rm -rf .venv build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 

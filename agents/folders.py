@@ -14,7 +14,16 @@ from safetensors import SafetensorError
 from convogym.errors import InputError
 
 MODEL_FILES = frozenset(
-    ("config.json", "model.safetensors", "tokenizer.json", "README.md", "pytorch_model.bin", "vocab.json", "merges.txt")
+    (
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "README.md",
+        "pytorch_model.bin",
+        "vocab.json",
+        "merges.txt",
+    )
 )
 """what a folder may hold that is going to be replaced"""
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from convogym import layouts, transfertransfo
 from convogym.agents.double_heads import HEAD, DoubleHeads
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape
+from convogym.agents.sampling import Sampling
 from convogym.agents.starting import start_able_to_copy
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.dialogue import Dialogue
@@ -27,7 +28,6 @@ from convogym.layouts import Example, Prompt
 
 if TYPE_CHECKING:
     from convogym.agents.decoder import Decoder
-    from convogym.agents.sampling import Sampling
     from convogym.agents.speaking import ModelSpeaker
 
 LAYOUTS = (*layouts.LAYOUTS, transfertransfo.LAYOUT)
@@ -52,6 +52,8 @@ class LanguageModel:
     """exchanges read before the last utterance; of layout `transfertransfo` alone"""
     taught: tuple[str, ...] = ()
     """goals it was taught beyond the published ones, in the order of their codes, which go on from theirs"""
+    sampling: Sampling = field(default_factory=Sampling)
+    """how it speaks unless it is told otherwise; `generation_config.json` of its folder"""
 
     def __post_init__(self) -> None:
         """Checks the layout and tells the network its speaker tokens, where the layout has token types."""
@@ -150,7 +152,8 @@ class LanguageModel:
         if type(window) is not int or window < 0:
             raise CheckpointError(f"{folder}/config.json: `max_history` must be a whole number of at least 0, got {window!r}.")
         taught = _read_taught(folder, ours.get("taught", []))
-        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught)
+        usual = _read_sampling(folder)
+        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught, usual)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
@@ -168,6 +171,14 @@ class LanguageModel:
         with replaced(folder) as scratch:
             save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
             (scratch / "config.json").write_text(json.dumps(self._config(extra or {}), indent=2) + "\n", "utf-8")
+            said = {
+                "do_sample": True,
+                "top_k": self.sampling.top_k,
+                "top_p": self.sampling.top_p,
+                "temperature": self.sampling.temperature,
+                "max_new_tokens": self.sampling.max_tokens,
+            }
+            (scratch / "generation_config.json").write_text(json.dumps(said, indent=2) + "\n", "utf-8")
             self.tokenizer.save(scratch)
 
     def _config(self, extra: dict[str, Any]) -> dict[str, Any]:
@@ -276,6 +287,21 @@ def _read_taught(folder: Path, goals: Any) -> tuple[str, ...]:
     except InputError as error:
         raise CheckpointError(f"{folder}/config.json: its taught goals cannot be used: {error}") from error
     return tuple(goals)
+
+
+def _read_sampling(folder: Path) -> Sampling:
+    """Of a hub folder's `generation_config.json` what concerns draws; where it has none or is greedy, the defaults."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return Sampling()
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not found.get("do_sample"):
+            return Sampling()
+        names = {"top_k": "top_k", "top_p": "top_p", "temperature": "temperature", "max_new_tokens": "max_tokens"}
+        return Sampling(**{ours: found[theirs] for theirs, ours in names.items() if theirs in found})
+    except (ValueError, RecursionError, AttributeError, TypeError, InputError) as error:
+        raise CheckpointError(f"{path}: expected how the model is to speak, {type(error).__name__}: {error}.") from error
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

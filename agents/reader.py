@@ -33,6 +33,7 @@ FORMAT = 1
 FOLLOWS = 0.5  # a line carries out a goal when the judge gives it at least this chance
 VECTOR = 64  # numbers in a token's matching vector
 WORD_SCALE = 4.0  # brings word embeddings (about 0.1 a number) nearer to the size of normed states (about 1)
+GROUP = 24  # texts of like length that are read together
 MAX_TOKENS = 96  # of a text with the one before it; the beginning of what came before is cut
 
 
@@ -171,6 +172,19 @@ class Reader:
     def read(self, texts: Sequence[tuple[str, str]]) -> Reading:
         """What the network makes of (before, text) pairs, with gradient if one is wanted."""
         rows = [self.encoded(text, before) for before, text in texts]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+        groups = [order[i : i + GROUP] for i in range(0, len(order), GROUP)]
+        parts = [self._read_alike([rows[i] for i in group]) for group in groups]
+        back = torch.tensor(order).argsort()
+        width = max(part.inside.size(1) for part in parts)
+        joined = (
+            torch.cat([functional.pad(x, (0, 0) * (x.dim() - 2) + (0, width - x.size(1))) for x in column])
+            for column in list(zip(*parts, strict=True))[1:]
+        )
+        return Reading(torch.cat([part.pooled for part in parts])[back], *(x[back] for x in joined))
+
+    def _read_alike(self, rows: Sequence[tuple[list[int], int]]) -> Reading:
+        """Reads rows of like length."""
         width = max(len(ids) for ids, _ in rows)
         ids = torch.zeros(len(rows), width, dtype=torch.long)
         judged = torch.zeros(len(rows), width, dtype=torch.bool)

@@ -12,7 +12,7 @@ from convogym.errors import InputError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn. The defaults are PersonaGPT's (`interact.py`, model card)."""
+    """How replies are drawn. The defaults are PersonaGPT's (`interact.py`, model card); a model folder may say otherwise."""
 
     top_k: int = 10
     """only the k likeliest tokens; 1 = greedy"""

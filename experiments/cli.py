@@ -19,6 +19,7 @@ from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.experiments.options import (
     Candidates,
     Decoding,
+    Goals,
     Json,
     Model,
     NumEnvs,
@@ -26,13 +27,16 @@ from convogym.experiments.options import (
     Personas,
     Reward,
     Seed,
+    Seen,
     Tensorboard,
     check_algorithm,
     check_file,
-    check_fits,
+    check_observation,
     load_model,
     make_policy,
     open_store,
+    policies_and_envs,
+    runs_in,
 )
 from convogym.text import printable
 
@@ -95,10 +99,15 @@ def chat(
     persona_file: Annotated[Path | None, typer.Option(help="Text file with one fact of the persona in each line.")] = None,
     turns: Annotated[int, typer.Option(min=1, help="Turns after which the talk ends.")] = 8,
     store: Annotated[Path | None, typer.Option(help="Episode store that keeps the talk.")] = None,
-    top_k: Annotated[int, typer.Option(help="Draw only from the k likeliest tokens; 1 = always the likeliest.")] = 10,
-    top_p: Annotated[float, typer.Option(help="Draw only from the fewest tokens that have this share of probability.")] = 0.92,
-    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="Longest utterance, in tokens.")] = 40,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="Draw only from the k likeliest tokens; 1 = always the likeliest. Here and below the model's own."),
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw only from the fewest tokens that have this share of probability.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Above 0; higher is wilder.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest utterance, in tokens.")] = None,
     reward: Reward = "identification",
     approve: Annotated[
         bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
@@ -130,10 +139,13 @@ def chat(
 
     from convogym.agents.sampling import Sampling
 
-    sampling = Sampling(top_k, top_p, temperature, max_tokens)
+    wanted: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature, "max_tokens": max_tokens}
+    changed = {name: value for name, value in wanted.items() if value is not None}
+    Sampling(**changed)  # tells a wrong number before the model is loaded
     if policy is not None:
         make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = load_model(model)
+    sampling = replace(loaded.sampling, **changed)
     say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
@@ -182,6 +194,7 @@ def collect(
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
+    goals: Goals = "published",
     resume: Annotated[bool, typer.Option("--resume", help="Complete a run that was stopped or killed.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -192,10 +205,8 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = make_policy(policy, seed, trust)
-    loaded = load_model(model)
-    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
-    check_fits(chosen, env)
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    [chosen], [env] = policies_and_envs(model, [policy], goals, min(num_envs, episodes), seed, trust, **options)
     with open_store(store) as opened:
         assert opened is not None
         with console.bar(episodes, "recording", "episode") as bar:
@@ -207,15 +218,13 @@ def collect(
 def train_policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
-    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, recurrent-ppo, a2c, dqn or qr-dqn.")] = "ppo",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
-    observation: Annotated[
-        str, typer.Option(help="What the policy sees: goals (those used, and the turn) or embedding (the replies too).")
-    ] = "goals",
+    observation: Seen = "goals",
     gamma: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Weight of later rewards; by default the algorithm's own.")
     ] = None,
@@ -233,8 +242,7 @@ def train_policy(
     console = Console(json)
     check_env_options(personas, reward, num_envs, num_turns)
     check_algorithm(algo)
-    if observation not in ("goals", "embedding"):
-        raise UnknownNameError("observation", observation, ("goals", "embedding"))
+    check_observation(observation)
     loaded = load_model(model)
     for folder in filter(None, (out, tensorboard)):
         check_out(folder)
@@ -352,7 +360,11 @@ def train_reader(
 @evaluate.command("policy", epilog="Example: convogym evaluate policy --policy runs/ppo --policy random --episodes 200")
 def evaluate_policy(
     policy: Annotated[
-        list[str], typer.Option(help="random, cycle, cycle:3,1,2, lookahead, or a folder; several are compared pairwise.")
+        list[str],
+        typer.Option(
+            help="random, cycle, cycle:3,1,2, lookahead, a policy's folder, or a folder of those: runs that differ in their "
+            "seed alone are compared as one. Several are compared pairwise."
+        ),
     ],
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each policy.")] = 200,
     model: Model = "persona-mini",
@@ -360,6 +372,7 @@ def evaluate_policy(
     num_turns: NumTurns = 8,
     personas: Personas = "held-out",
     reward: Reward = "identification",
+    goals: Goals = "published",
     sample: Annotated[bool, typer.Option("--sample", help="Draw a policy's goals instead of taking the best.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -373,16 +386,14 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = [make_policy(each, seed, trust) for each in policy]
-    loaded = load_model(model)
-    env = collecting.make_env(loaded, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns)
-    for each in chosen:
-        check_fits(each, env)
+    names = [each for name in policy for each in runs_in(name)]
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    chosen, envs = policies_and_envs(model, names, goals, min(num_envs, episodes), seed, trust, **options)
     reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(
             chosen,
-            env,
+            envs,
             episodes,
             seed=seed,
             deterministic=not sample,
@@ -393,7 +404,7 @@ def evaluate_policy(
         )
     if len(chosen) == 1:
         [(name, only)] = found.pop("policies").items()
-        del found["differences"]
+        del found["differences"], found["methods"]
         found = {"policy": name, **only, **found}
     if not json:
         found.pop("returns")

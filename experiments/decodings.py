@@ -23,13 +23,14 @@ class Decoding(NamedTuple):
     """the same in words"""
 
 
-def decoding_of(name: str, candidates: int) -> Decoding:
+def decoding_of(name: str, candidates: int, usual: Sampling) -> Decoding:
     """The decoding of a name.
 
     Args:
-        name: `greedy`: always the likeliest token. `sample`: one draw with the shipped default sampling. `mbr`: of some such
+        name: `greedy`: always the likeliest token. `sample`: one draw as the model usually speaks. `mbr`: of some such
             draws the one with the highest mean word F1 against the others (`convogym.metrics.consensus`).
         candidates: draws for `mbr`, at least 2; the others ignore it.
+        usual: how the model speaks unless it is told otherwise.
     """
     if name not in DECODINGS:
         raise UnknownNameError("decoding", name, DECODINGS)
@@ -39,11 +40,10 @@ def decoding_of(name: str, candidates: int) -> Decoding:
 
     if name == "greedy":
         return Decoding(Sampling(top_k=1, top_p=1.0), 1, "greedy")
-    drawn = Sampling()
-    settings = f"top-k {drawn.top_k}, top-p {drawn.top_p}, temperature {drawn.temperature}"
+    settings = f"top-k {usual.top_k}, top-p {usual.top_p}, temperature {usual.temperature}"
     if name == "sample":
-        return Decoding(drawn, 1, f"sampled ({settings})")
+        return Decoding(usual, 1, f"sampled ({settings})")
     chosen = (
         f"minimum Bayes risk: of {candidates} sampled ({settings}) the one with the highest mean word F1 against the others"
     )
-    return Decoding(drawn, candidates, chosen)
+    return Decoding(usual, candidates, chosen)

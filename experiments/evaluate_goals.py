@@ -58,7 +58,9 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
     follows = np.array([[p >= FOLLOWS for p in line.probabilities] for line in lines])  # (lines, goals)
     asked = np.array([line.action for line in lines])
     obeyed = follows[np.arange(len(lines)), asked]
-    per_goal = {goal: float(obeyed[asked == a].mean()) for a, goal in enumerate(PUBLISHED_GOALS)}
+    rng = np.random.default_rng([seed, 6])
+    shares = [bootstrap_interval(obeyed[asked == a], rng) for a in range(len(PUBLISHED_GOALS))]  # a context, a line
+    per_goal = {goal: found.mean for goal, found in zip(PUBLISHED_GOALS, shares, strict=True)}
     by_context = np.array([obeyed[[i for i, line in enumerate(lines) if line.context == c]].mean() for c in range(contexts)])
     interval = bootstrap_interval(by_context, np.random.default_rng(seed))
     return {
@@ -78,6 +80,7 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         "worst": min(per_goal.values()),
         "worst_goal": min(per_goal, key=lambda goal: per_goal[goal]),
         "per_goal": per_goal,
+        "per_goal_interval": {goal: [s.low, s.high] for goal, s in zip(PUBLISHED_GOALS, shares, strict=True)},
         "confusion": [
             [int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))
         ],

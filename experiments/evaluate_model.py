@@ -7,6 +7,7 @@ Protocols (also in the result, under "protocol"), `convai2`:
 - `f1`: ParlAI's word F1 (`core/metrics.py`) of the model's reply after the true history, mean over replies; greedy by default.
 - `distinct_1`, `distinct_2`, `repetition`, `reply_words`: of those same replies (`convogym.metrics`).
 - `hits_at_1`: how often the true reply ranks first among it and 19 others, by log p(reply | persona, history) - log p(reply).
+- `hits_at_1_with_matcher`: the same by that score and the matcher's evidence for the persona together.
 
 `personagpt`: the scores of PersonaGPT's own script, named `personagpt_...` (`convogym.agents.personagpt_scoring`).
 """
@@ -69,9 +70,9 @@ def evaluate_model(
         raise InputError(f"`limit` must be at least 1, got {limit}.")
     if protocol not in PROTOCOLS:
         raise UnknownNameError("protocol", protocol, PROTOCOLS)
-    drawn = decoding_of(decoding, candidates)
     dialogues = _with_replies(read_dialogues(data, format))[:limit]
     loaded = load(model)
+    drawn = decoding_of(decoding, candidates, loaded.sampling)
     result: dict[str, Any] = {
         "model": model,
         "data": data.name,
@@ -101,6 +102,7 @@ def convai2_scores(
 ) -> dict[str, Any]:
     """The scores of protocol `convai2`; arguments as of `evaluate_model`, every dialogue ending with a reply."""
     from convogym.agents import scoring
+    from convogym.agents.reader import load_reader
 
     def bar(what: str) -> Any:
         return tqdm(total=len(dialogues), desc=what, unit="dialogue", disable=not progress)
@@ -149,12 +151,20 @@ def convai2_scores(
         scores |= {name: found.mean, f"{name}_interval": _bounds(found)}
     if hits:
         with bar("candidates") as shown:
-            ranked = scoring.ranks_of_gold(model, dialogues, seed, DISTRACTORS, shown.update)
+            ranked = scoring.ranks_of_gold(model, load_reader(), dialogues, seed, DISTRACTORS, shown.update)
         given = any(turn.candidates for d in dialogues for turn in d.turns)
         against = "the file's own candidates, where it has them" if given else "19 seeded random replies of the file"
         scores["protocol"]["hits_at_1"] = f"log p(reply | persona, history) - log p(reply); against {against}"
-        scores["hits_at_1"] = float(np.concatenate(ranked).mean())
-        scores["hits_at_1_interval"] = _bounds(_mean([each.astype(float) for each in ranked], rng))
+        scores["protocol"]["hits_at_1_with_matcher"] = (
+            f"the same of that score + {scoring.MATCHER_WEIGHT} x persona-reader's evidence for the persona (a choice between "
+            "replies that were given, not a way of speaking)"
+        )
+        for name, hits_of in (
+            ("hits_at_1", [each.by_model for each in ranked]),
+            ("hits_at_1_with_matcher", [each.with_matcher for each in ranked]),
+        ):
+            found = _mean([each.astype(float) for each in hits_of], rng)
+            scores |= {name: found.mean, f"{name}_interval": _bounds(found)}
     return scores
 
 

@@ -72,7 +72,8 @@ def evaluate_persona(
 
     Args:
         model: name, folder or hub id.
-        data: dialogues with personas and labelled revealed facts, as steered-talk; None = held-out grammar dialogues.
+        data: dialogues with personas; where it labels what replies reveal, as steered-talk does, questions are scored too.
+            None = held-out grammar dialogues.
         dialogues: only the first so many; None = all of a file, `GRAMMAR_DIALOGUES` of the grammar.
         seed: of the replies, the distractors and the bootstrap.
         decoding: how replies are drawn, one of `decodings.DECODINGS`.
@@ -80,9 +81,9 @@ def evaluate_persona(
         progress: show bars on stderr.
 
     Returns:
-        `states_fact`, `other_fact` and, for the grammar, `contradicts`: shares of the `n` questions; `matcher_hits_at_1` and
-        `model_hits_at_1`: shares of the dialogues; each with a 95 % bootstrap interval over dialogues. `rule_on_gold`: the
-        first three of the true replies.
+        `matcher_hits_at_1` and `model_hits_at_1`: shares of the dialogues. Where replies are labelled: `states_fact`,
+        `other_fact` and, for the grammar, `contradicts`: shares of the `n` questions, and `rule_on_gold`: the same of the true
+        replies. Each with a 95 % bootstrap interval over dialogues.
     """
     from convogym.agents import scoring
     from convogym.agents.loading import load
@@ -90,7 +91,6 @@ def evaluate_persona(
 
     if dialogues is not None and dialogues < 1:
         raise InputError(f"`dialogues` must be at least 1, got {dialogues}.")
-    drawn = decoding_of(decoding, candidates)
     if data is None:
         talks, pool = held_out_dialogues(dialogues or GRAMMAR_DIALOGUES), load_personas("grammar-held-out")
     else:
@@ -100,21 +100,18 @@ def evaluate_persona(
     rng = np.random.default_rng([seed, 3])
     lineups = [lineup(talk.persona, pool, rng) for talk in talks if talk.persona]
     loaded = load(model)
+    drawn = decoding_of(decoding, candidates, loaded.sampling)
     with tqdm(total=len(talks), desc="replies", unit="dialogue", disable=not progress) as bar:
         replies = scoring.generated_replies(loaded, talks, drawn.sampling, seed, tick=bar.update, candidates=drawn.candidates)
     found = answers(talks, replies, is_grammar=data is None)
-    if not found:
-        raise InputError("no question has a true reply that is labelled with exactly one fact of the persona.")
+    if not talks:
+        raise InputError("no dialogue has a persona and a reply to its first line.")
     golds = [[turn.reply for turn in talk.turns if turn.reply is not None] for talk in talks]
     reader = load_reader()
-    return {
+    out: dict[str, Any] = {
         "model": model,
         "data": "held-out grammar" if data is None else data.name,
         "protocol": {
-            "asked": "questions whose true reply reveals exactly one fact, answered after the true history",
-            "states_fact": _STATES["grammar" if data is None else "words"],
-            "other_fact": "the same of any other fact of the persona",
-            **({"contradicts": _CONTRADICTS} if data is None else {}),
             "matcher_hits_at_1": f"{reader.name}: true persona likeliest of {DISTRACTORS + 1} after all true replies; the "
             "others are random, share no fact with it, and come from the same split or file",
             "model_hits_at_1": "the same after the model's own replies in their place",
@@ -123,15 +120,25 @@ def evaluate_persona(
         },
         "dialogues": len(talks),
         "n": len(found),
-        **_shares([(each.dialogue, each.said) for each in found], seed),
         **_hits("matcher_hits_at_1", [is_first(reader, *each) for each in zip(talks, golds, lineups, strict=True)], seed),
         **_hits("model_hits_at_1", [is_first(reader, *each) for each in zip(talks, replies, lineups, strict=True)], seed),
+        "seed": seed,
+    }
+    if not found:
+        return out
+    out["protocol"] |= {
+        "asked": "questions whose true reply reveals exactly one fact, answered after the true history",
+        "states_fact": _STATES["grammar" if data is None else "words"],
+        "other_fact": "the same of any other fact of the persona",
+        **({"contradicts": _CONTRADICTS} if data is None else {}),
+    }
+    return out | {
+        **_shares([(each.dialogue, each.said) for each in found], seed),
         "rule_on_gold": _shares([(each.dialogue, each.gold) for each in found], seed),
         "examples": [
             {"fact": each.fact, "question": each.question, "reply": each.reply, "states_fact": each.said.states_fact}
             for each in found[:EXAMPLES]
         ],
-        "seed": seed,
     }
 
 

@@ -13,6 +13,7 @@ from convogym.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from convogym.agents.model import LanguageModel
+    from convogym.envs.vector import PersonaChatVectorEnv
     from convogym.episodes import Episode
     from convogym.goals import GoalSet
     from convogym.policies.base import Policy
@@ -30,6 +31,15 @@ Decoding = Annotated[
     str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
+Seen = Annotated[
+    str,
+    typer.Option(
+        "--observation",
+        help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
+        "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
+    ),
+]
+Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -54,6 +64,36 @@ def make_policy(
     return find(name, len(goals), seed, trust, goals=goals, observation_size=observation_size)
 
 
+def policies_and_envs(
+    model: str, names: Sequence[str], goals: str, num_envs: int, seed: int, trust: bool, **options: Any
+) -> tuple[list[Policy], list[PersonaChatVectorEnv]]:
+    """Policies, and for each the environment that shows it what it was trained on.
+
+    Args:
+        model: name, folder or hub id.
+        names: of the policies.
+        goals: "published", or "taught": those and what the model was taught.
+        num_envs: dialogues side by side.
+        seed: of policies that draw.
+        trust: also load what can run code.
+        **options: of `collect.make_env`.
+    """
+    from convogym.experiments import collect
+
+    if goals == "published":
+        chosen = [make_policy(name, seed, trust) for name in names]  # a wrong one is told before a model is loaded
+        envs = collect.make_envs(load_model(model), chosen, num_envs, **options)
+    else:
+        env = collect.make_env(load_model(model), num_envs, goals=goals, **options)
+        size = env.single_observation_space.shape
+        assert size is not None
+        chosen = [make_policy(name, seed, trust, env.goals, size[0]) for name in names]
+        envs = [env] * len(chosen)
+    for policy, env in zip(chosen, envs, strict=True):
+        check_fits(policy, env)
+    return chosen, envs
+
+
 def check_fits(policy: Policy, env: Any) -> None:
     """Refuses a learned policy that saw another observation in training."""
     if hasattr(policy, "check_fits"):
@@ -64,12 +104,30 @@ def check_fits(policy: Policy, env: Any) -> None:
         )
 
 
+def runs_in(name: str) -> list[str]:
+    """The policies that a `--policy` names: itself, or those in a folder of policies, in order of their names."""
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "policy.json").is_file():
+        return [name]
+    return sorted(str(path.parent) for path in folder.glob("*/policy.json")) or [name]
+
+
 def check_algorithm(name: str) -> None:
     """Refuses an unknown `--algo` before anything slow is imported."""
     from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
         raise UnknownNameError("algorithm", name, ALGORITHMS)
+
+
+def check_observation(name: str) -> None:
+    """Refuses an `--observation` that no network can be trained on."""
+    from convogym.envs.make import check_observation as check
+    from convogym.envs.observations import OBSERVATIONS
+
+    if name in ("text", "tokens"):
+        raise UnknownNameError("observation", name, [each for each in OBSERVATIONS if each not in ("text", "tokens")])
+    check(name)
 
 
 def check_file(path: Path) -> None:

@@ -327,7 +327,9 @@ def scored_dialogues(dialogues: Sequence[Dialogue], most: int) -> list[Dialogue]
 def _scores(model: LanguageModel, dialogues: Sequence[Dialogue], seed: int, progress: bool) -> dict[str, Any]:
     """Perplexity, F1 and Hits@1; without the last where there are too few different replies to choose from."""
     replies = {turn.reply for d in dialogues for turn in d.turns}
-    found = convai2_scores(model, dialogues, decoding_of("greedy", 2), "greedy", seed, len(replies) > 20, progress)
+    found = convai2_scores(
+        model, dialogues, decoding_of("greedy", 2, model.sampling), "greedy", seed, len(replies) > 20, progress
+    )
     kept = ("n", "ppl_word", "ppl_token", "f1", "f1_interval", "hits_at_1", "hits_at_1_interval")
     return {"dialogues": len(dialogues), **{name: found[name] for name in kept if name in found}}
 

@@ -21,8 +21,8 @@ from convogym.experiments import corpora
 from convogym.goals import PUBLISHED_GOALS
 
 GRAMMAR_DIALOGUES = 2500
-LAYERS = 4
-LEARNING_RATE = 5e-4
+LAYERS = 5
+LEARNING_RATE = 4e-4
 MATCHED_AMONG = 21  # personas: the true one and the environment's 20 distractors
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes import FakeMatcher
 from tiny import tiny_tokenizer
 
 from convogym import grammar
@@ -255,8 +256,9 @@ def test_scores_of_models_use_layout_and_head() -> None:
     talks = [grammar.dialogue(rng, "train", 3) for _ in range(10)]
     found = likelihood(model, talks)
     assert found.tokens.sum() == sum(len(model.tokenizer.encode(t.reply or "")) + 1 for d in talks for t in d.turns)
-    ranked = ranks_of_gold(model, talks, seed=0, distractors=4)
-    assert [len(each) for each in ranked] == [3] * 10 and 0 <= np.concatenate(ranked).mean() < 0.7
+    ranked = ranks_of_gold(model, FakeMatcher(), talks, seed=0, distractors=4)
+    assert [len(each.by_model) for each in ranked] == [3] * 10
+    assert 0 <= np.concatenate([each.by_model for each in ranked]).mean() < 0.7
 
 
 def test_a_head_of_the_right_size_is_kept_and_another_replaced() -> None:

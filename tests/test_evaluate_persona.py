@@ -81,9 +81,17 @@ def test_a_file_is_judged_by_words(tmp_path: Path) -> None:
         evaluate_persona(str(tmp_path / "model"), tmp_path / "few.jsonl", None, 0)
 
 
-def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
+def test_of_a_file_without_labels_only_whole_talks_are_judged(tmp_path: Path) -> None:
     talks = [Dialogue((Turn("any pets?", "well."),), persona) for persona in small_personas(DISTRACTORS + 1)]
     write_dialogues(tmp_path / "talks.jsonl", talks)
     tiny_model().save(tmp_path / "model")
-    with pytest.raises(InputError, match="labelled with exactly one fact"):
-        evaluate_persona(str(tmp_path / "model"), tmp_path / "talks.jsonl", 2, 0)
+    found = evaluate_persona(str(tmp_path / "model"), tmp_path / "talks.jsonl", 2, 0)
+    assert found["n"] == 0 and "states_fact" not in found and "states_fact" not in found["protocol"]
+    assert found["dialogues"] == 2 and 0 <= found["matcher_hits_at_1"] <= 1
+
+
+def test_a_file_without_personas_is_refused(tmp_path: Path) -> None:
+    write_dialogues(tmp_path / "talks.jsonl", [Dialogue((Turn("any pets?", "well."),))])
+    tiny_model().save(tmp_path / "model")
+    with pytest.raises(InputError, match="no dialogue has a persona"):
+        evaluate_persona(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0)

@@ -35,6 +35,29 @@ def test_a_model_survives_its_folder(tmp_path: Path) -> None:
         assert torch.equal(tensor, again.network.state_dict()[name])
 
 
+def test_a_model_speaks_as_its_folder_says(tmp_path: Path) -> None:
+    model = tiny_model()
+    model = dataclasses.replace(model, sampling=Sampling(top_k=3, top_p=0.8, temperature=0.5, max_tokens=7))
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert again.sampling == model.sampling == again.responder().sampling
+    assert again.responder(Sampling()).sampling == Sampling()
+    (tmp_path / "m" / "generation_config.json").write_text(
+        '{"do_sample": true, "temperature": 0.7, "eos_token_id": 1}', "utf-8"
+    )
+    assert load(tmp_path / "m").sampling == Sampling(temperature=0.7)
+    (tmp_path / "m" / "generation_config.json").write_text('{"temperature": 0.7}', "utf-8")  # greedy, to transformers
+    assert load(tmp_path / "m").sampling == Sampling()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"do_sample": true, "top_p": 7}', '{"do_sample": true, "top_k": "x"}'])
+def test_a_folder_that_says_nonsense_of_how_to_speak_is_refused(tmp_path: Path, text: str) -> None:
+    folder = saved(tmp_path)
+    (folder / "generation_config.json").write_text(text, "utf-8")
+    with pytest.raises(CheckpointError, match=r"generation_config\.json: expected how the model is to speak"):
+        load(folder)
+
+
 def test_transformers_reads_our_folder_and_computes_the_same(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -189,7 +212,8 @@ def test_saving_over_an_old_model_replaces_it_whole_but_for_its_card(tmp_path: P
     (folder / "pytorch_model.bin").write_text("old")
     (folder / "README.md").write_text("# card")
     tiny_model(seed=1).save(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    ours = {"README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
+    assert {p.name for p in folder.iterdir()} == ours
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
 

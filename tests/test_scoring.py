@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from fakes import FakeJudge
+from fakes import FakeJudge, FakeMatcher
 from tiny import tiny_model
 
 from convogym import grammar
@@ -58,6 +58,15 @@ def test_word_perplexity_is_total_nll_over_words_and_ends() -> None:
     assert found.words.tolist() == [9]
     assert found.nll[0] == pytest.approx(nll, rel=1e-4)
     assert found.ppl_word == pytest.approx(np.exp(nll / 9), rel=1e-3)
+
+
+def test_the_matcher_helps_to_find_the_true_reply() -> None:
+    """Every true reply has the words of its own persona alone, which the fake matcher counts and random weights do not see."""
+    own = [" ".join(f"{animal}{i}" for animal in ("cat", "dog", "cow", "hen", "pig", "ant")) for i in range(12)]
+    talks = [Dialogue((Turn("any pets?", text),), Persona((text,))) for text in own]
+    ranked = scoring.ranks_of_gold(tiny_model(), FakeMatcher(), talks, seed=0, distractors=5)
+    assert all(each.with_matcher.all() for each in ranked)
+    assert np.concatenate([each.by_model for each in ranked]).mean() < 0.7
 
 
 def test_a_turn_longer_than_the_context_is_refused() -> None:
@@ -123,7 +132,17 @@ def test_evaluate_model_reports_every_score(tmp_path: Path) -> None:
     found = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0)
     assert found["n"] == 32 and found["dialogues"] == 8
     assert 0 <= found["f1"] <= 1 and 0 <= found["hits_at_1"] <= 1 and found["ppl_word"] > 1
-    for name in ("ppl_word", "ppl_token", "f1", "hits_at_1", "distinct_1", "distinct_2", "repetition", "reply_words"):
+    for name in (
+        "ppl_word",
+        "ppl_token",
+        "f1",
+        "hits_at_1",
+        "hits_at_1_with_matcher",
+        "distinct_1",
+        "distinct_2",
+        "repetition",
+        "reply_words",
+    ):
         low, high = found[f"{name}_interval"]
         assert low <= found[name] <= high
     assert {"ppl_word", "ppl_token", "f1", "hits_at_1", "distinct", "repetition", "reply_words"} <= set(found["protocol"])
