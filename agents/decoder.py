@@ -60,6 +60,8 @@ class Task:
     """what stands before it"""
     noise: npt.NDArray[np.float64]
     """uniform numbers in [0, 1), shape (at least `Sampling.max_tokens`,): the n-th decides the n-th token"""
+    heard: Callable[[Sequence[int]], None] | None = None
+    """told the ids said so far, after every token but an eos; None = nobody listens"""
 
 
 class Batch(NamedTuple):
@@ -268,6 +270,8 @@ class Decoder:
             self._known[s.row] += s.new
             s.start += len(s.new)
             s.said.append(token)
+            if s.task.heard is not None and token != self._eos:
+                s.task.heard(s.said)
             if token == self._eos or len(s.said) == sampling.max_tokens:
                 over.append(s)
             else:

@@ -102,7 +102,7 @@ class ModelSpeaker:
             if places.setdefault(slot, place) != place:
                 raise InputError("`slots` must be distinct, got one twice.")
             prompts[slot] = prompt
-            return Task(slot, prompt.ids, request.noise)
+            return Task(slot, prompt.ids, request.noise, self._heard(request))
 
         def ended(done: Task, generated: Generated) -> Task | None:
             place = places.pop(done.slot)
@@ -117,6 +117,14 @@ class ModelSpeaker:
         room = self._decoder.room - self.sampling.max_tokens
         self._decoder.run([task(place, request) for place, request in enumerate(requests)], self.sampling, ended)
         return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
+
+    def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:
+        """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
+        heard = request.heard
+        if heard is None:
+            return None
+        decode = self.model.tokenizer.decode
+        return lambda ids: heard(" ".join(decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
 
     def _utterance(self, generated: Generated, dropped: bool) -> Utterance:
         text = " ".join(self.model.tokenizer.decode(generated.ids).split())

@@ -26,6 +26,9 @@ class Request:
     """goal of every line so far, and last of all that of the line to be spoken; () when speaker 2 speaks"""
     noise: npt.NDArray[np.float64] = field(repr=False)
     """uniform numbers in [0, 1), shape (max_tokens,), one for each token at most: all the randomness a speaker may use"""
+    heard: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+    """told all that was said so far, after every token, by whoever speaks so; changes nothing in what is said; must not raise
+    and must not wait"""
 
 
 @dataclass(frozen=True)

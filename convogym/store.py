@@ -170,14 +170,15 @@ class EpisodeStore:
         seed: int | None = None,
         spec: Mapping[str, Any] | None = None,
         person: str | None = None,
+        id: str | None = None,
     ) -> str:
-        """Begins an episode without turns; the arguments are the fields of `Episode`.
+        """Begins an episode without turns; the arguments are the fields of `Episode`, `id` None = a new one.
 
         Returns:
             Its id.
         """
         episode = Episode(
-            id=new_id(),
+            id=id or new_id(),
             schema=SCHEMA,
             created=utc_now(),
             seed=seed,

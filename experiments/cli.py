@@ -19,6 +19,7 @@ from convogym.experiments.console import Console, Program, check_out, stoppable
 from convogym.experiments.options import (
     Candidates,
     Decoding,
+    Goals,
     Json,
     Model,
     NumEnvs,
@@ -30,11 +31,11 @@ from convogym.experiments.options import (
     Tensorboard,
     check_algorithm,
     check_file,
-    check_fits,
     check_observation,
     load_model,
     make_policy,
     open_store,
+    policies_and_envs,
     runs_in,
 )
 from convogym.text import printable
@@ -193,6 +194,7 @@ def collect(
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
+    goals: Goals = "published",
     resume: Annotated[bool, typer.Option("--resume", help="Complete a run that was stopped or killed.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -203,11 +205,8 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = make_policy(policy, seed, trust)
-    loaded = load_model(model)
-    size = min(num_envs, episodes)
-    [env] = collecting.make_envs(loaded, [chosen], size, personas=personas, reward=reward, num_turns=num_turns)
-    check_fits(chosen, env)
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    [chosen], [env] = policies_and_envs(model, [policy], goals, min(num_envs, episodes), seed, trust, **options)
     with open_store(store) as opened:
         assert opened is not None
         with console.bar(episodes, "recording", "episode") as bar:
@@ -373,6 +372,7 @@ def evaluate_policy(
     num_turns: NumTurns = 8,
     personas: Personas = "held-out",
     reward: Reward = "identification",
+    goals: Goals = "published",
     sample: Annotated[bool, typer.Option("--sample", help="Draw a policy's goals instead of taking the best.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Also load a Stable-Baselines3 zip, which can run code.")] = False,
     seed: Seed = 0,
@@ -386,12 +386,9 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = [make_policy(each, seed, trust) for name in policy for each in runs_in(name)]
-    envs = collecting.make_envs(
-        load_model(model), chosen, min(num_envs, episodes), personas=personas, reward=reward, num_turns=num_turns
-    )
-    for each, env in zip(chosen, envs, strict=True):
-        check_fits(each, env)
+    names = [each for name in policy for each in runs_in(name)]
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    chosen, envs = policies_and_envs(model, names, goals, min(num_envs, episodes), seed, trust, **options)
     reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(

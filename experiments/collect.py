@@ -48,6 +48,7 @@ def make_env(
     responder: Speaker | None = None,
     goal_speaker: Speaker | None = None,
     autoreset_mode: str = "NextStep",
+    goals: str = "published",
 ) -> PersonaChatVectorEnv:
     """The vector environment in which a loaded model says lines and replies.
 
@@ -62,8 +63,10 @@ def make_env(
         responder: who replies instead of the model.
         goal_speaker: who says the lines instead of it.
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
+        goals: published, or taught: those and what the goal speaker was taught.
     """
     both = model.responder(sampling)
+    named: dict[str, Any] = {} if goals == "published" else {"goals": goals}  # records name what differs from the usual
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
@@ -75,6 +78,7 @@ def make_env(
         num_turns=num_turns,
         observation=observation,
         autoreset_mode=autoreset_mode,
+        **named,
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form
     return env  # type: ignore[no-any-return]
@@ -89,7 +93,8 @@ def make_envs(model: LanguageModel, policies: Sequence[Policy], num_envs: int, *
         num_envs: dialogues side by side.
         **options: of `make_env`, but for `observation`.
     """
-    shared: dict[str, Any] = {"responder": model.responder(), "goal_speaker": model.goal_speaker(), **options}
+    both = model.responder()
+    shared: dict[str, Any] = {"responder": both, "goal_speaker": both, **options}
     made: dict[str, PersonaChatVectorEnv] = {}
     for policy in policies:
         name = getattr(policy, "observation", "goals")

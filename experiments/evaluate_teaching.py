@@ -20,7 +20,7 @@ PROTOCOL = (
     "following: share of sampled lines that the goal's judge accepts at 0.5 or more, one line in each of "
     f"{teaching.HELD_OUT} moments of steered-talk dev; old: mean over the goals known before, "
     f"{teaching.HELD_OUT_OLD} moments; ppl_word: replies of steered-talk dev; a new goal's judge is a head on persona-reader "
-    "fitted to lines of other dialogues than the lessons'"
+    "fitted to steered-talk train, tested on dev; adjusted: what following is if the judge errs on it as on dev's lines"
 )
 
 
@@ -31,6 +31,7 @@ def evaluate_teaching(
     order: str,
     seed: int,
     tick: teaching.Tick,
+    procedure: str = "rehearsed",
 ) -> dict[str, Any]:
     """Teaches extra goals and measures what came of it.
 
@@ -41,6 +42,7 @@ def evaluate_teaching(
         order: one of `teaching.ORDERS`.
         seed: of everything.
         tick: told of learning steps done.
+        procedure: one of `teaching.PROCEDURES`.
 
     Returns:
         A row for each goal (following before and after, what the old goals and the perplexity did, seconds, the judge's
@@ -53,6 +55,8 @@ def evaluate_teaching(
 
     if order not in teaching.ORDERS:
         raise UnknownNameError("order", order, teaching.ORDERS)
+    if procedure not in teaching.PROCEDURES:
+        raise UnknownNameError("procedure", procedure, teaching.PROCEDURES)
     if not 1 <= goals <= len(steered_talk.EXTRA_GOALS):
         raise InputError(f"`goals` must be in 1..{len(steered_talk.EXTRA_GOALS)}, got {goals}.")
     if corrections < 1:
@@ -65,7 +69,7 @@ def evaluate_teaching(
     for goal in steered_talk.EXTRA_GOALS[:goals]:
         lessons = annotated(pupil, goal, corrections, seed, order)
         judges[goal] = teaching.judge_of(reader, goal, lessons)
-        report = teaching.learn(pupil, reader, judges, goal, lessons, earlier, seed, teaching.STEPS, tick)
+        report = teaching.learn(pupil, reader, judges, goal, lessons, earlier, seed, teaching.STEPS, tick, procedure=procedure)
         pupil.taught = (*pupil.taught, goal)
         earlier += lessons
         first = first or {"ppl_word": report.before.ppl_word, "old": report.before.old}
@@ -74,6 +78,8 @@ def evaluate_teaching(
                 "goal": goal,
                 "before": report.before.new,
                 "after": report.after.new,
+                "after_adjusted": adjusted(report.after.new, report.judge_recall, report.judge_false_alarms),
+                "copied": report.after.copied,
                 "old_change": report.after.old - report.before.old,
                 "ppl_word_change": report.after.ppl_word / report.before.ppl_word - 1,
                 "seconds": report.seconds,
@@ -89,6 +95,7 @@ def evaluate_teaching(
     return {
         "model": model,
         "order": order,
+        "procedure": procedure,
         "corrections": corrections,
         "protocol": PROTOCOL,
         "mean_after": float(np.mean(after)),
@@ -103,6 +110,17 @@ def evaluate_teaching(
         "rows": rows,
         "seed": seed,
     }
+
+
+def adjusted(share: float, recall: float | None, false_alarms: float | None) -> float | None:
+    """The share of lines that follow, of which a judge of known worth accepts `share` (Rogan & Gladen 1978).
+
+    Returns:
+        (share - false alarms) / (recall - false alarms), kept in 0..1; None where the judge's worth is not known, or none.
+    """
+    if recall is None or false_alarms is None or recall <= false_alarms:
+        return None
+    return min(1.0, max(0.0, (share - false_alarms) / (recall - false_alarms)))
 
 
 def annotated(model: Any, goal: str, count: int, seed: int, order: str) -> list[Lesson]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def register(app: typer.Typer, evaluate: typer.Typer) -> None:
     """Adds the commands to the program and to its group `evaluate`."""
     app.command(epilog='Example: convogym teach "talk about sports." --out runs/taught')(teach)
     app.command(epilog="Example: convogym serve --store runs/people.db --port 8000")(serve)
+    app.command(epilog="Example: convogym benchmark-load --users 50 --minutes 5 --kill")(benchmark_load)
     evaluate.command("teaching", epilog="Example: convogym evaluate teaching --goals 3 --corrections 20")(evaluate_teaching)
 
 
@@ -28,6 +30,10 @@ def teach(
     out: Annotated[Path, typer.Option(help="Folder for the versions, and for your answers.")] = Path("runs/taught"),
     model: Model = "persona-mini",
     lessons: Annotated[int, typer.Option(help="How many lines to ask you for, 5 to 20.")] = 10,
+    lora: Annotated[
+        int,
+        typer.Option(min=0, help="Rank of low-rank adapters that learn alone (extra lora); 0 = the whole network learns."),
+    ] = 0,
     restore: Annotated[int | None, typer.Option(min=0, help="Put this version in use, 0 = untaught; teach nothing.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
@@ -54,22 +60,15 @@ def teach(
     from convogym.agents.reader import load_reader
     from convogym.experiments import chat, teaching
     from convogym.experiments import teach as teaching_at_terminal
+    from convogym.experiments.course import Course
 
     say = console.say if plain else console.say_in_colour
     read = chat.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     try:
         with stoppable(lambda: f"Your answers are in {out}; the model is as it was."):
+            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed, lora=lora)
             report, kept = teaching_at_terminal.teach(
-                goal,
-                taught,
-                load(taught.model),
-                load_reader(),
-                read,
-                say,
-                count=lessons,
-                seed=seed,
-                steps=teaching.STEPS,
-                bar=lambda steps: console.bar(steps, "learning", "step"),
+                course, read, say, steps=teaching.STEPS, bar=lambda steps: console.bar(steps, "learning", "step")
             )
     except teaching_at_terminal.Left as left:
         console.note(str(left))
@@ -89,6 +88,9 @@ def serve(
     name: Annotated[list[str] | None, typer.Option(help="Name by which browsers reach this computer; several times.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Text file with one invite token in each line.")] = None,
     invite: Annotated[int, typer.Option(min=0, help="Add so many fresh tokens to --tokens and show them.")] = 0,
+    taught: Annotated[
+        Path | None, typer.Option(help="Let people teach the model new goals; versions and answers go to this folder.")
+    ] = None,
     model: Model = "persona-mini",
     seed: Seed = 0,
     json: Json = False,
@@ -115,19 +117,30 @@ def serve(
     known = None if tokens is None else serving.read_tokens(tokens)
     check_out(store.parent)
     from convogym.agents.loading import load
+    from convogym.agents.reader import load_reader
     from convogym.agents.shared import SharedSpeaker
+    from convogym.experiments.school import School
+    from convogym.experiments.taught_set import TaughtSet
     from convogym.experiments.web import make_app
     from convogym.personas import load_personas
     from convogym.store import EpisodeStore
 
-    loaded = load(model)
+    versions = None if taught is None else TaughtSet(taught, model)
+    loaded = load(model if versions is None else versions.model)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with EpisodeStore(store) as opened, socket.create_server((host, port), family=family, backlog=256) as listening:
-        speakers = SharedSpeaker(loaded.goal_speaker()), SharedSpeaker(loaded.responder())
-        service = serving.Service(*speakers, load_personas("train"), opened, known, seed)
+
+        def speakers(of: Any) -> tuple[SharedSpeaker, SharedSpeaker]:
+            return SharedSpeaker(of.goal_speaker()), SharedSpeaker(of.responder())
+
+        reader = functools.cache(load_reader)
+        service = serving.Service(*speakers(loaded), load_personas("train"), opened, known, seed, reader)
+        school = None
+        if versions is not None:
+            school = School(versions, load, reader, lambda chosen: service.speak_with(*speakers(chosen)), seed)
         port = int(listening.getsockname()[1])
         shown = f"[{host}]" if ":" in host else host
-        app = make_app(service, [*("[::1]" if each == "::1" else each for each in LOOPBACK), shown, *(name or ())])
+        app = make_app(service, [*("[::1]" if each == "::1" else each for each in LOOPBACK), shown, *(name or ())], school)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
         console.result(
             {"url": f"http://{shown}:{port}/", "store": store, "model": model, "tokens": fresh, "seed": seed}, "serving"
@@ -150,10 +163,39 @@ def _versions(taught: Any, seed: int) -> dict[str, Any]:
     }
 
 
+def benchmark_load(
+    users: Annotated[int, typer.Option(min=1, max=1000, help="People who talk at once.")] = 50,
+    minutes: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 5.0,
+    pause: Annotated[float, typer.Option(min=0, help="Mean seconds between a reply and the next line.")] = 2.0,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill the server in the middle, and start it again.")] = False,
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Let simulated people talk at once with a server process of its own: errors, lost and crossed turns, latencies.
+
+    Latencies are of people and server together on this machine. Needs the extra `web`.
+    """
+    import tempfile
+
+    from convogym.experiments import load
+    from convogym.experiments.console import machine
+
+    console = Console(json)
+    with tempfile.TemporaryDirectory() as folder, console.bar(int(60 * minutes), "talking", "s") as bar:
+        found = load.load(Path(folder), users, 60 * minutes, pause, kill, model, seed, bar.update)
+    found |= {"pause": pause, "killed": kill, "model": model, "seed": seed, "machine": machine()}
+    console.result(found, "load")
+
+
 def evaluate_teaching(
     goals: Annotated[int, typer.Option(min=1, help="How many of steered-talk's ten extra goals to teach.")] = 10,
     corrections: Annotated[int, typer.Option(min=1, help="Corrections for each.")] = 20,
     order: Annotated[str, typer.Option(help="Which moments are asked first: informative, or random.")] = "informative",
+    procedure: Annotated[
+        str,
+        typer.Option(help="How it learns: rehearsed, as `convogym teach`; or original, one new and one old pair a call."),
+    ] = "rehearsed",
     model: Model = "persona-mini",
     seed: Seed = 0,
     json: Json = False,
@@ -163,6 +205,7 @@ def evaluate_teaching(
     from convogym.experiments import teaching
 
     console = Console(json)
-    with console.bar(goals * teaching.STEPS, "learning", "step") as bar:
-        found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update)
+    calls = corrections if procedure == "original" else teaching.STEPS
+    with console.bar(goals * calls, "learning", "step") as bar:
+        found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update, procedure)
     console.result(found, "taught")

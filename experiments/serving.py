@@ -24,11 +24,11 @@ from convogym.dialogue import Persona
 from convogym.envs.observations import make_observer
 from convogym.envs.rewards import Repetition, Reward
 from convogym.envs.talks import MAX_EPISODE_SEED, Parts
-from convogym.episodes import Episode, TurnRecord, utc_now
+from convogym.episodes import Episode, TurnRecord, new_id, utc_now
 from convogym.errors import InputError
-from convogym.experiments.session import Session, free_talk
-from convogym.goals import DEFAULT_GOALS
-from convogym.speakers import Speaker
+from convogym.experiments.session import FREE_TALK, Session, free_talk
+from convogym.goals import DEFAULT_GOALS, GoalSet
+from convogym.speakers import GoalJudge, Speaker
 from convogym.store import EpisodeStore
 
 CONSENT = (
@@ -37,7 +37,7 @@ CONSENT = (
     "download or delete everything you said at any time. The other side is a small language model: what it says is made up."
 )
 TURNS = 40  # after which a talk ends
-MOST_OPEN = 12  # talks of one person that can go on; an older one is ended when another begins
+MOST_OPEN = 12  # talks of one person in memory; an older one comes back from its record when it is asked for
 LOCAL = "local"  # the pseudonym where there are no tokens and only this computer can connect
 TOKEN_BYTES = 16
 FEWEST_TOKEN_CHARS = 16  # shorter ones could be guessed
@@ -88,10 +88,20 @@ def pseudonym(token: str) -> str:
 
 @dataclass
 class _Open:
-    """A talk that goes on."""
+    """A talk that is in memory, or about to be: `session` is then None."""
 
-    session: Session
+    session: Session | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class _Day:
+    """What was steered on one day."""
+
+    turns: int = 0
+    corrected: int = 0
+    lines: list[tuple[str, str, str]] = field(default_factory=list)
+    """what was said before, the model's line, its goal"""
 
 
 class Service:
@@ -105,6 +115,7 @@ class Service:
         store: EpisodeStore,
         tokens: frozenset[str] | None = None,
         seed: int = 0,
+        judge: Callable[[], GoalJudge] | None = None,
     ) -> None:
         """Takes what all talks share.
 
@@ -115,17 +126,25 @@ class Service:
             store: where everything is recorded.
             tokens: who may come in; None = everybody is the one person `LOCAL`.
             seed: of the talks that are begun without one, together with the number of talks in the store.
+            judge: loads what says whether lines followed their goals; None = nobody says.
         """
         self._store, self._tokens, self._personas = store, tokens, tuple(personas)
-        self._goal_speaker, self._responder = goal_speaker, responder
-        self.goals = DEFAULT_GOALS.extended(*getattr(goal_speaker, "taught", ()))
         self._by_pseudonym = {pseudonym(token): token for token in tokens or ()}
         self._consents = Path(f"{store.path}.consents.jsonl")
         self._agreed = _read_consents(self._consents)
+        self._judge, self._follows = judge, dict[tuple[str, str, str], bool]()  # by what was said before, line and goal
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()  # by person and talk
         self._lock = threading.RLock()
         self._places = 0
         self._seeds = np.random.default_rng([seed, store.count()])
+        self.speak_with(goal_speaker, responder)
+
+    def speak_with(self, goal_speaker: Speaker, responder: Speaker) -> None:
+        """Lets other speakers take part in the talks that begin, or come back to memory, from now on."""
+        with self._lock:
+            self._goal_speaker, self._responder = goal_speaker, responder
+            self.goals = DEFAULT_GOALS.extended(*getattr(goal_speaker, "taught", ()))
+            """what lines of new talks can be about"""
 
     @property
     def needs_token(self) -> bool:
@@ -167,16 +186,18 @@ class Service:
     def forget(self, person: str) -> int:
         """Deletes all talks of a person and their consent; returns how many talks there were."""
         with self._lock:
-            for key in [key for key in self._open if key[0] == person]:
-                with self._open[key].lock:
-                    del self._open[key]
+            self._agreed.discard(person)  # from here on no act of theirs begins
+            mine = [(key, found) for key, found in self._open.items() if key[0] == person]
+        for key, found in mine:
+            with found.lock, self._lock:
+                self._open.pop(key, None)
+        with self._lock:
             deleted = self._store.delete_person(person)
             if self._consents.is_file():
                 kept = [row for row in self._consents.read_text("utf-8").splitlines() if _person_of(row) != person]
                 scratch = self._consents.with_suffix(".partial")
                 scratch.write_text("".join(f"{row}\n" for row in kept), "utf-8")
                 os.replace(scratch, self._consents)
-            self._agreed.discard(person)
         return deleted
 
     # --- talks --------------------------------------------------------------------------------------------------------------
@@ -192,26 +213,26 @@ class Service:
         """
         persona = Persona(tuple(facts)) if facts else None
         with self._lock:
-            place = self._places
-            self._places += 1
             drawn = int(self._seeds.integers(MAX_EPISODE_SEED))
         seed = drawn if seed is None else seed
         if mode == "talk":
             persona = persona or self._personas[seed % len(self._personas)]
             parts = free_talk(self._responder, persona, TURNS)
         else:
-            parts = self._steered()
-        session = Session(parts, seed=seed, persona=persona, store=self._store, person=person, place=place)
-        talk = secrets.token_hex(8)
+            parts = self._steered(self.goals)
+        talk = new_id()
+        session = Session(
+            parts, seed=seed, persona=persona, store=self._store, person=person, place=self._next_place(), id=talk
+        )
         with self._lock:
-            mine = [key for key in self._open if key[0] == person]
-            for key in mine[: max(0, len(mine) + 1 - MOST_OPEN)]:
-                del self._open[key]
             self._open[person, talk] = _Open(session)
+            self._make_room(person)
         return self._view(talk, session)
 
     def act(self, person: str, talk: str, act: Callable[[Session], object]) -> dict[str, Any]:
         """Does something in a talk of a person's, and tells how the talk stands then.
+
+        A talk that is not in memory, because the server was started anew or the person has many, goes on from its record.
 
         Raises:
             NotFound: the person has no such talk going on.
@@ -221,36 +242,35 @@ class Service:
             result = act(session)
             return {**self._view(talk, session), **({"result": result} if isinstance(result, dict | list) else {})}
 
-    def transcripts(self, person: str, words: str, only: str) -> list[dict[str, Any]]:
-        """Heads of a person's recorded talks, the newest first.
+    def matching(self, person: str, words: str, only: str) -> Iterator[Episode]:
+        """A person's recorded talks, the newest first.
 
         Args:
             person: whose.
             words: only talks in which this is said, case aside; "" = all.
             only: "corrected", "rated" or "" for all.
         """
-        found = []
         for episode in self._store.episodes(person=person, newest_first=True):
             said = " ".join(f"{turn.line} {turn.reply}" for turn in episode.turns).lower()
             rated = episode.rating is not None or any(turn.rating is not None for turn in episode.turns)
-            if (
-                words.lower() not in said
-                or (only == "corrected" and not episode.corrections())
-                or (only == "rated" and not rated)
-            ):
-                continue
-            found.append(
-                {
-                    "episode": episode.id,
-                    "created": episode.created,
-                    "turns": len(episode.turns),
-                    "first_line": episode.turns[0].line if episode.turns else "",
-                    "corrections": len(episode.corrections()),
-                    "rating": episode.rating,
-                    "finished": episode.finished,
-                }
-            )
-        return found
+            if words.lower() in said and {"corrected": bool(episode.corrections()), "rated": rated}.get(only, True):
+                yield episode
+
+    def transcripts(self, person: str, words: str, only: str) -> list[dict[str, Any]]:
+        """Heads of the talks that match; the arguments are those of `matching`."""
+        return [
+            {
+                "episode": episode.id,
+                "created": episode.created,
+                "turns": len(episode.turns),
+                "first_line": episode.turns[0].line if episode.turns else "",
+                "corrections": len(episode.corrections()),
+                "rating": episode.rating,
+                "finished": episode.finished,
+                "goes_on": not episode.finished and len(episode.turns) < TURNS,
+            }
+            for episode in self.matching(person, words, only)
+        ]
 
     def transcript(self, person: str, episode_id: str) -> dict[str, Any]:
         """One recorded talk of a person's; raises `NotFound` where there is none."""
@@ -280,42 +300,110 @@ class Service:
             yield episode.to_json() + "\n"
 
     def dashboard(self, person: str) -> dict[str, Any]:
-        """What a person did so far, by numbers, and by goal."""
+        """What a person did so far, by numbers, by goal and by day.
+
+        `days` has for each day (UTC) with steered turns how many there were, how many lines were corrected, and of the
+        model's own lines for published goals the share that followed them, by the judge; None where there was none.
+        """
         counts = {"talks": 0, "turns": 0, "corrections": 0, "comparisons": 0, "ratings": 0}
         goals: dict[str, int] = {}
+        days: dict[str, _Day] = {}
         for episode in self._store.episodes(person=person):
             counts["talks"] += 1
             counts["turns"] += len(episode.turns)
             counts["corrections"] += len(episode.corrections())
             counts["comparisons"] += sum(len(turn.comparisons) for turn in episode.turns)
             counts["ratings"] += sum(turn.rating is not None for turn in episode.turns) + (episode.rating is not None)
+            before = ""
             for turn in episode.turns:
                 goals[turn.goal] = goals.get(turn.goal, 0) + 1
-        return {**counts, "goals": goals, "talks_of_all": self._store.count()}
+                if episode.goals != (FREE_TALK,):
+                    day = days.setdefault(episode.created[:10], _Day())
+                    day.turns += 1
+                    day.corrected += turn.corrected_line is not None
+                    if turn.corrected_line != turn.line and turn.goal in DEFAULT_GOALS:
+                        day.lines.append((before, turn.line, turn.goal))
+                before = turn.reply
+        told = [
+            {"day": name, "turns": day.turns, "corrected": day.corrected, "followed": self._followed(day.lines)}
+            for name, day in sorted(days.items())
+        ]
+        return {**counts, "goals": goals, "days": told, "talks_of_all": self._store.count()}
 
     # --- inside -------------------------------------------------------------------------------------------------------------
 
-    def _steered(self) -> Parts:
+    def _followed(self, lines: Sequence[tuple[str, str, str]]) -> float | None:
+        """The share of lines that follow their goals, by the judge, who is asked about each once."""
+        from convogym.agents.reader import FOLLOWS
+
+        if self._judge is None or not lines:
+            return None
+        with self._lock:
+            new = [line for line in dict.fromkeys(lines) if line not in self._follows]
+            if new:
+                chances = self._judge().probabilities([before for before, _, _ in new], [line for _, line, _ in new])
+                for line, chance in zip(new, chances, strict=True):
+                    self._follows[line] = bool(chance[DEFAULT_GOALS.code(line[2])] >= FOLLOWS)
+            return sum(self._follows[line] for line in lines) / len(lines)
+
+    def _next_place(self) -> int:
+        with self._lock:
+            self._places += 1
+            return self._places - 1
+
+    def _make_room(self, person: str) -> None:
+        """Takes a person's oldest talks out of memory, those in which nothing is being done."""
+        mine = [(key, found) for key, found in self._open.items() if key[0] == person]
+        for key, found in mine[: max(0, len(mine) - MOST_OPEN)]:
+            if found.lock.acquire(blocking=False):
+                del self._open[key]
+                found.lock.release()
+
+    def _steered(self, goals: GoalSet) -> Parts:
         return Parts(
             goal_speaker=self._goal_speaker,
             responder=self._responder,
             personas=self._personas,
-            goals=self.goals,
+            goals=goals,
             reward=Reward((0.0, Repetition())),
-            observer=make_observer("embedding", self._responder.feature_size, self.goals.goals, TURNS),
+            observer=make_observer("embedding", self._responder.feature_size, goals.goals, TURNS),
             num_turns=TURNS,
         )
 
     @contextmanager
     def _session(self, person: str, talk: str) -> Iterator[Session]:
-        with self._lock:
-            found = self._open.get((person, talk))
-        if found is None:
-            raise NotFound("you have no such talk going on; begin another, or look among your transcripts.")
-        with found.lock:
-            if self._open.get((person, talk)) is not found:  # deleted while this thread waited
-                raise NotFound("this talk was deleted.")
-            yield found.session
+        key = (person, talk)
+        while True:
+            with self._lock:
+                found = self._open.setdefault(key, _Open())
+                self._open.move_to_end(key)
+            with found.lock:
+                if self._open.get(key) is not found:  # it left memory while this thread waited
+                    continue
+                self.check_agreed(person)  # they may have deleted everything meanwhile
+                if found.session is None:
+                    try:
+                        found.session = self._recalled(person, talk)
+                    except BaseException:
+                        with self._lock:
+                            del self._open[key]
+                        raise
+                    with self._lock:
+                        self._make_room(person)
+                yield found.session
+                return
+
+    def _recalled(self, person: str, talk: str) -> Session:
+        """A talk from its record."""
+        try:
+            episode = self._mine(person, talk)
+            if episode.goals == (FREE_TALK,):
+                parts = free_talk(self._responder, Persona(episode.persona), TURNS)
+            else:
+                parts = self._steered(GoalSet(episode.goals, {}))
+            return Session.resumed(parts, episode, store=self._store, place=self._next_place())
+        except (NotFound, InputError):
+            raise NotFound("you have no such talk going on; begin another, or look among your transcripts.") from None
 
     def _mine(self, person: str, episode_id: str) -> Episode:
         try:

@@ -8,7 +8,7 @@ progress. Knows nothing of keyboards, pages or commands. What a person types is 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from convogym.envs.infos import turn_record
 from convogym.envs.observations import make_observer
 from convogym.envs.rewards import Repetition, Reward
 from convogym.envs.talks import Opening, Outcome, Parts, Talk, Talks
-from convogym.episodes import Comparison, TurnRecord
+from convogym.episodes import Comparison, Episode, TurnRecord
 from convogym.errors import InputError
 from convogym.goals import GoalSet
 from convogym.policies.base import Policy, Previewing
@@ -75,6 +75,7 @@ class Session:
         policy: Policy | None = None,
         spec: Mapping[str, Any] | None = None,
         place: int = 0,
+        id: str | None = None,
     ) -> None:
         """Begins a talk; nothing is stored before its first turn.
 
@@ -87,6 +88,7 @@ class Session:
             policy: who may take turns with `let_policy`.
             spec: the environment's arguments, for the record.
             place: which place it has among the sessions that share its speakers, 0..; distinct.
+            id: the record's; None = the store chooses.
         """
         self.parts, self.store, self.person, self.policy = parts, store, person, policy
         self.episode: str | None = None
@@ -97,7 +99,7 @@ class Session:
         """the person's mark for the talk"""
         self.has_ended = False
         """whether it came to its last turn, or was ended"""
-        self._spec = dict(spec or {})
+        self._spec, self._id = dict(spec or {}), id
         self._talks = Talks(parts, 1)
         self._slots = 2 * place
         self._talk.np_random = np.random.default_rng(seed)
@@ -113,6 +115,45 @@ class Session:
         self._pair: tuple[int, Utterance, Utterance] | None = None
         self._judged: list[Comparison] = []
         self._other_reply: Utterance | None = None
+
+    @classmethod
+    def resumed(cls, parts: Parts, episode: Episode, *, store: EpisodeStore, place: int = 0) -> Session:
+        """A recorded talk that is to go on where it stopped; what comes is what would have come without the interruption.
+
+        Args:
+            parts: who talks about what, as when it began.
+            episode: the record; its goals must be those of `parts`.
+            store: has the record.
+            place: see `__init__`.
+
+        Raises:
+            InputError: the goals differ, the talk was not begun by a person, or it is at its end.
+        """
+        if episode.goals != parts.goals.goals or episode.history or episode.seed is None:
+            raise InputError("this talk cannot go on: it was begun otherwise than talks are now.")
+        if episode.finished or len(episode.turns) >= parts.num_turns:
+            raise InputError("this talk is at its end; begin another.")
+        persona = Persona(episode.persona)
+        session = cls(
+            parts,
+            seed=episode.seed,
+            persona=persona,
+            store=store,
+            person=episode.person,
+            spec=episode.spec,
+            place=place,
+            id=episode.id,
+        )
+        nothing = np.zeros(parts.goal_speaker.feature_size, np.float32)
+        heard = parts.responder.embed([turn.reply for turn in episode.turns])
+        for turn, features in zip(episode.turns, heard, strict=True):
+            line = Utterance(turn.line, 0, nothing, turn.line_log_prob)
+            reply = Utterance(turn.reply, 0, features, turn.reply_log_prob)
+            session._before.append(copy.deepcopy(session._talk))
+            session._talks.take([0], [turn.action], [line], [reply])
+            session._utterances.append((line, reply))
+        session.turns, session.rating, session.episode = list(episode.turns), episode.rating, episode.id
+        return session
 
     @property
     def _talk(self) -> Talk:
@@ -203,12 +244,15 @@ class Session:
 
     # --- turns --------------------------------------------------------------------------------------------------------------
 
-    def say(self, line: str | None = None, action: int | None = None) -> TurnRecord:
+    def say(
+        self, line: str | None = None, action: int | None = None, heard: Callable[[str], None] | None = None
+    ) -> TurnRecord:
         """Says a line, and hears the reply: one turn.
 
         Args:
             line: the person's own words; None = the line that was proposed or preferred.
             action: the goal the words are for; None = that of the proposal, or the talk's only one.
+            heard: told the reply so far while it is spoken (`convogym.speakers.Request.heard`).
 
         Returns:
             The turn, which is in the store.
@@ -237,7 +281,7 @@ class Session:
                 corrected = None if self.is_free else line
                 if pending is not None:
                     judged.append(Comparison("line", line, pending.text))
-        reply = self._heard(said)
+        reply = self._heard(said, heard=heard)
         return self._take(action, said, reply, comparisons=tuple(judged), corrected_line=corrected)
 
     def let_policy(self) -> TurnRecord:
@@ -413,9 +457,10 @@ class Session:
                 break
         return self._lines[action, self._asked[action] - 1]
 
-    def _heard(self, line: Utterance, attempt: int = 0) -> Utterance:
+    def _heard(self, line: Utterance, attempt: int = 0, heard: Callable[[str], None] | None = None) -> Utterance:
         """The responder's reply to a line."""
-        [reply] = self.parts.responder.speak([self._placed(self._talks.reply_request(0, line.text, attempt))])
+        request = replace(self._talks.reply_request(0, line.text, attempt), heard=heard)
+        [reply] = self.parts.responder.speak([self._placed(request)])
         return reply
 
     def _placed(self, request: Request) -> Request:
@@ -452,6 +497,7 @@ class Session:
                 seed=self.seed,
                 spec=self._spec,
                 person=self.person,
+                id=self._id,
             )
             self.store.append(episode, record)
             if is_last:

@@ -41,6 +41,8 @@ class Lesson:
     """the model's own line"""
     line: str
     """the person's; equal to `proposed` where it was accepted"""
+    person: str | None = None
+    """the person's pseudonym; None = whoever sat at the terminal"""
 
     def __post_init__(self) -> None:
         """Checks that there is a line, and a goal for every line before it."""
@@ -163,6 +165,14 @@ class TaughtSet:
             file.flush()
             os.fsync(file.fileno())
 
+    def forget(self, person: str) -> int:
+        """Deletes the answers of a person, and tells how many they were; versions that learnt from them stay."""
+        lessons = self.lessons()
+        kept = [lesson for lesson in lessons if lesson.person != person]
+        if len(kept) < len(lessons):
+            _write_whole(self.folder / "lessons.jsonl", "".join(json.dumps(asdict(lesson)) + "\n" for lesson in kept))
+        return len(lessons) - len(kept)
+
     def keep(self, model: LanguageModel, goal: str, report: Mapping[str, Any]) -> Version:
         """Makes a model that learnt a goal the next version, and the one in use.
 
@@ -212,9 +222,14 @@ class TaughtSet:
             "current": self.current,
             "versions": [asdict(version) for version in self.versions],
         }
-        scratch = self.folder / ".taught.json.partial"
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(values, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, self.folder / "taught.json")
+        _write_whole(self.folder / "taught.json", json.dumps(values, indent=2) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    scratch = path.with_name(f".{path.name}.partial")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)

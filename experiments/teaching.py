@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convogym import steered_talk
 from convogym.dialogue import Dialogue
+from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import spelled
 from convogym.experiments.taught_set import Lesson
 from convogym.goals import DEFAULT_GOALS
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from convogym.agents.scoring import Context
 
 ORDERS = ("informative", "random")
+PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
-STEPS = 80  # optimiser steps of one teaching, half a minute on two cores
+STEPS = 60  # optimiser steps of one teaching, about a minute on two cores
+ELSEWHERE = 8  # other moments at which each lesson's line is learnt too
 RATE = 3e-4  # AdamW's
 WATCHED = 24  # contexts in which the new goal is watched while learning
 WATCHED_OLD = 8  # the same for the published goals, times eleven
@@ -38,8 +41,8 @@ HELD_OUT_OLD = 60  # the same for the old goals, times their number
 Tick = Callable[[int], object]
 
 
-def _ignore(done: int) -> None:
-    """The tick of whoever shows no progress."""
+def _unstaged(what: str) -> None:
+    """Shows no stage."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,11 @@ class Judge:
 
 
 def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
-    """Fits a judge for a new goal, on no line that the model learns from unless there is nothing else.
+    """Fits a judge for a new goal.
 
-    Where steered-talk labels the goal: fitted on its train lines, without the dialogues that lessons come from, tested on dev.
-    Otherwise on all lessons but every fourth, against the lines of steered-talk train, tested on every fourth and on dev.
+    Where steered-talk labels the goal: fitted to the lines of its train dialogues, tested on those of dev, of which neither
+    judge nor model ever learns. Otherwise to all lessons but every fourth, against the lines of steered-talk train; tested on
+    every fourth and on dev.
 
     Args:
         reader: whose features it uses.
@@ -137,21 +141,13 @@ def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
     """
     from convogym.agents.goal_head import fit_goal_head
 
-    moments = {lesson.history for lesson in lessons if lesson.history}
-    said = {(lesson.history, lesson.line) for lesson in lessons}  # all dialogues share the moment at which they open
-    train = [
-        rows
-        for rows in map(_lines, spelled_split("train"))
-        if not any(row.history in moments or (row.history, row.line[1]) in said for row in rows)
-    ]
+    train = [row for dialogue in spelled_split("train") for row in _lines(dialogue)]
     dev = [row for dialogue in spelled_split("dev") for row in _lines(dialogue)]
-    labelled = [row.line for rows in train for row in rows if goal in row.goals]
-    others = [row.line for rows in train for row in rows if goal not in row.goals]
+    labelled = [row.line for row in train if goal in row.goals]
+    others = [row.line for row in train if goal not in row.goals]
     if labelled:
         seen, unseen = labelled, [row.line for row in dev if goal in row.goals]
-        fitted = (
-            f"{len(seen)} steered-talk lines with this goal, of other dialogues than the lessons', and {len(others)} without"
-        )
+        fitted = f"{len(seen)} steered-talk lines with this goal and {len(others)} without"
         tested = f"steered-talk dev, {len(unseen)} lines with this goal and {len(dev) - len(unseen)} without"
     else:
         own = [(lesson.before, lesson.line) for lesson in lessons]
@@ -167,7 +163,6 @@ def judge_of(reader: Reader, goal: str, lessons: Sequence[Lesson]) -> Judge:
 class _Row:
     """A labelled line in its place."""
 
-    history: tuple[str, ...]
     line: tuple[str, str]
     """what was said before, and the line"""
     goals: tuple[str, ...]
@@ -176,7 +171,7 @@ class _Row:
 def _lines(dialogue: Dialogue) -> list[_Row]:
     rows, said = [], list[str]()
     for turn in dialogue.turns:
-        rows.append(_Row(tuple(said), (said[-1] if said else "", turn.line), turn.goals or ()))
+        rows.append(_Row((said[-1] if said else "", turn.line), turn.goals or ()))
         said += [turn.line, turn.reply or "..."]
     return rows
 
@@ -191,7 +186,7 @@ def following(
     goals: Sequence[str],
     contexts: Sequence[Context],
     seed: int,
-    tick: Tick = _ignore,
+    tick: Tick = ignore_ticks,
 ) -> dict[str, float]:
     """The share of sampled lines that follow their goal, by goal: one line for each goal in each context.
 
@@ -231,20 +226,33 @@ class Measured:
     """mean following of all goals it had before"""
     worst: float
     """the lowest of those"""
+    copied: float
+    """share of the lines said for the new goal that are lessons' lines, word for word"""
+    goals: Mapping[str, float]
+    """all of those, by goal"""
     ppl_word: float
     """of steered-talk dev's replies"""
 
 
 def measure(
-    model: LanguageModel, reader: Reader, heads: Mapping[str, GoalHead], goal: str, old: Sequence[str], seed: int
+    model: LanguageModel,
+    reader: Reader,
+    heads: Mapping[str, GoalHead],
+    goal: str,
+    old: Sequence[str],
+    lessons: Sequence[Lesson],
+    seed: int,
 ) -> Measured:
     """Measures a model on steered-talk dev: the new goal, all the old ones, and how likely it finds the replies."""
-    from convogym.agents.scoring import likelihood
+    from convogym.agents.scoring import likelihood, said_lines
 
-    new = following(model, reader, heads, [goal], held_out_contexts(HELD_OUT, seed), seed)
+    moments = held_out_contexts(HELD_OUT, seed)
+    new = following(model, reader, heads, [goal], moments, seed)
+    taught = {lesson.line for lesson in lessons}
+    copied = float(np.mean([line.text in taught for line in said_lines(model, moments, [goal], seed)]))
     before = following(model, reader, heads, old, held_out_contexts(HELD_OUT_OLD, seed), seed)
     replies = likelihood(model, spelled_split("dev"))
-    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), replies.ppl_word)
+    return Measured(new[goal], float(np.mean(list(before.values()))), min(before.values()), copied, before, replies.ppl_word)
 
 
 @dataclass(frozen=True)
@@ -275,7 +283,10 @@ def learn(
     earlier: Sequence[Lesson],
     seed: int,
     steps: int,
-    tick: Tick = _ignore,
+    tick: Tick = ignore_ticks,
+    stage: Callable[[str], object] = _unstaged,
+    procedure: str = "rehearsed",
+    lora: int = 0,
 ) -> Report:
     """Teaches a model a goal, in place, and measures it before and after.
 
@@ -289,14 +300,21 @@ def learn(
         seed: of everything.
         steps: optimiser steps.
         tick: told of steps done.
+        stage: told what is being done, in a few words.
+        procedure: one of `PROCEDURES`: ours, or the original's (`agents.original_learning`), which knows no steps.
+        lora: rank of low-rank adapters, which alone learn, with the control tokens; 0 = the whole network does. Ours only.
     """
     from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair
+    from convogym.agents.lora import add_adapters, merge_adapters
+    from convogym.agents.original_learning import learn_as_the_original
     from convogym.agents.scoring import contexts_of
     from convogym.experiments.finetune import rehearsal_dialogues
 
     heads = {name: judge.head for name, judge in judges.items()}
     old = (*DEFAULT_GOALS.goals, *model.taught)
-    before = measure(model, reader, heads, goal, old, seed)
+    stage("measuring before")
+    before = measure(model, reader, heads, goal, old, lessons, seed)
+    stage("learning")
     watch = contexts_of(spelled_split("train"), WATCHED, np.random.default_rng([seed, 14]))
 
     def watched(candidate: LanguageModel) -> float:
@@ -307,20 +325,35 @@ def learn(
     def pair(lesson: Lesson, is_new: bool) -> Pair:
         return Pair(lesson.persona, lesson.history, (*lesson.goals, lesson.goal), lesson.line, is_correction=is_new)
 
-    pairs = [pair(lesson, True) for lesson in lessons] + [pair(lesson, False) for lesson in earlier]
+    # Learnt at their own moments alone, lines are remembered with these: the goal must bring them about wherever it is set.
+    moments = contexts_of(spelled_split("train"), ELSEWHERE * len(lessons), np.random.default_rng([seed, 16]))
+    elsewhere = [
+        replace(lesson, persona=moment.partner_persona, history=moment.history, goals=moment.goals)
+        for lesson, moment in zip([*lessons] * ELSEWHERE, moments, strict=True)
+    ]
+    pairs = [pair(lesson, True) for lesson in [*lessons, *elsewhere]] + [pair(lesson, False) for lesson in earlier]
     train, held_out = rehearsal_dialogues()
-    config = FinetuneConfig(steps=steps, lr=RATE, evaluate_every=max(1, steps // 2), seed=seed)
+    rates = "control" if lora else "one"
+    config = FinetuneConfig(steps=steps, lr=RATE, rates=rates, stay=True, evaluate_every=max(1, steps // 2), seed=seed)
     began = time.monotonic()
-    for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
-        tick(1)
+    if procedure == "original":
+        learn_as_the_original(model, pairs[: len(lessons)], train, seed, tick)
+    else:
+        if lora:
+            add_adapters(model.network, lora, seed)
+        for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
+            tick(1)
+        if lora:
+            merge_adapters(model.network)
     seconds = time.monotonic() - began
     judge = judges[goal]
+    stage("measuring after")
     return Report(
         goal=goal,
         lessons=len(lessons),
         corrections=sum(lesson.is_correction for lesson in lessons),
         before=before,
-        after=measure(model, reader, heads, goal, old, seed),
+        after=measure(model, reader, heads, goal, old, lessons, seed),
         seconds=seconds,
         judge=f"a head on persona-reader, fitted on {judge.fitted_on}",
         judge_recall=judge.recall,

@@ -6,23 +6,33 @@ sites cannot send (browsers). Bodies are small JSON objects; anything else is an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from importlib.resources import files
+from itertools import chain
 from typing import Annotated, Any, Literal
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from convogym import __version__
 from convogym.dialogue import MAX_FACT_CHARS, MAX_FACTS, MAX_UTTERANCE_CHARS
 from convogym.envs.talks import MAX_EPISODE_SEED
 from convogym.errors import InputError
+from convogym.experiments.course import FEWEST, MOST
+from convogym.experiments.school import School
 from convogym.experiments.serving import CONSENT, NoConsent, NotFound, NotKnown, Service
 
+MOST_AT_ONCE = 128  # requests that are being answered at one time; others wait
 MAX_BODY = 65_536  # bytes; a persona of twenty long facts has 6,000 characters
+NOT_RECORDED = "this could not be recorded; the talk is as it was. Try again."
 COOKIE = "convogym"
 COOKIE_SECONDS = 180 * 24 * 3600
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
@@ -94,6 +104,32 @@ class Rating(_Body):
     value: Mark = None
 
 
+class Course(_Body):
+    """A goal to teach, and how many answers to ask for."""
+
+    goal: Annotated[str, Field(min_length=1, max_length=200)]
+    answers: Annotated[int, Field(ge=FEWEST, le=MOST)] = 10
+
+
+class Answer(_Body):
+    """A line for a question, by its number: the person's, or with `line` null the one proposed."""
+
+    question: Annotated[int, Field(ge=1, le=1_000_000)]
+    line: Text | None = None
+
+
+class PassedOver(_Body):
+    """The number of a question that is passed over."""
+
+    question: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Restored(_Body):
+    """A version to put in use; 0 = the untaught model."""
+
+    version: Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 def _agreed(request: Request) -> str:
     """Who asks, if they agreed to what is recorded."""
     service: Service = request.app.state.service
@@ -102,20 +138,36 @@ def _agreed(request: Request) -> str:
     return service.check_agreed(service.person(token))
 
 
+def _open_school(request: Request) -> School:
+    """The school, if there is one."""
+    school: School | None = request.app.state.school
+    if school is None:
+        raise NotFound("nobody can teach here; `convogym serve --taught FOLDER` lets people.")
+    return school
+
+
 Me = Annotated[str, Depends(_agreed)]
+Here = Annotated[School, Depends(_open_school)]
 
 
-def make_app(service: Service, hosts: list[str]) -> FastAPI:
+def make_app(service: Service, hosts: list[str], school: School | None = None) -> FastAPI:
     """The application.
 
     Args:
-        service: does everything.
+        service: does everything about talks.
         hosts: the names by which browsers may call this computer, without ports.
+        school: does everything about teaching; None = nobody can teach here.
     """
-    app = FastAPI(title="convogym", version=__version__, summary="Talk, steer, correct, rate.")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = MOST_AT_ONCE
+        yield
+
+    app = FastAPI(title="convogym", version=__version__, summary="Talk, steer, correct, rate, teach.", lifespan=lifespan)
     app.add_middleware(_Guard, hosts=hosts)
 
-    app.state.service = service
+    app.state.service, app.state.school = service, school
     _answer_errors(app)
 
     @app.get("/api/about")
@@ -142,20 +194,26 @@ def make_app(service: Service, hosts: list[str]) -> FastAPI:
 
     @app.get("/api/me")
     def who(me: Me) -> dict[str, Any]:
-        """The pseudonym, what lines can be about, and what was done so far."""
+        """The pseudonym, and what lines can be about."""
         goals = [{"code": code, "text": text} for code, text in enumerate(service.goals.goals)]
-        return {"person": me, "goals": goals, "dashboard": service.dashboard(me)}
+        return {"person": me, "goals": goals}
+
+    @app.get("/api/me/dashboard")
+    def dashboard(me: Me) -> dict[str, Any]:
+        """What you did so far, by numbers, by goal and by day."""
+        return service.dashboard(me)
 
     @app.get("/api/me/data")
     def data(me: Me) -> StreamingResponse:
         """Everything recorded of you, one episode a line."""
         headers = {"Content-Disposition": 'attachment; filename="my-talks.jsonl"'}
-        return StreamingResponse(service.data(me), media_type="application/x-ndjson", headers=headers)
+        rows = chain(service.data(me), school.data(me) if school else ())
+        return StreamingResponse(rows, media_type="application/x-ndjson", headers=headers)
 
     @app.delete("/api/me/data")
     def forget(me: Me) -> dict[str, Any]:
         """Delete everything recorded of you, your agreement too."""
-        return {"deleted": service.forget(me)}
+        return {"deleted": service.forget(me), "deleted_lessons": school.forget(me) if school else 0}
 
     @app.post("/api/talks")
     def begin(body: Beginning, me: Me) -> dict[str, Any]:
@@ -191,6 +249,15 @@ def make_app(service: Service, hosts: list[str]) -> FastAPI:
     def say(talk: str, body: Saying, me: Me) -> dict[str, Any]:
         """Say a line and hear the reply."""
         return service.act(me, talk, lambda session: session.say(body.line, body.action))
+
+    @app.post("/api/talks/{talk}/say-live")
+    async def say_live(talk: str, body: Saying, me: Me) -> StreamingResponse:
+        """The same, heard while it is said: JSON rows `{"reply": so far}`, then `{"view": ...}` or `{"error": ...}`."""
+
+        def say(heard: Callable[[str], None]) -> dict[str, Any]:
+            return service.act(me, talk, lambda session: session.say(body.line, body.action, heard))
+
+        return await _live(say)
 
     @app.post("/api/talks/{talk}/amend")
     def amend(talk: str, body: Reply, me: Me) -> dict[str, Any]:
@@ -232,6 +299,13 @@ def make_app(service: Service, hosts: list[str]) -> FastAPI:
         """Your recorded talks, the newest first."""
         return service.transcripts(me, words, only)
 
+    @app.get("/api/transcripts/export")
+    def export(me: Me, words: str = "", only: Literal["", "corrected", "rated"] = "") -> StreamingResponse:
+        """The same talks whole, one episode a line."""
+        headers = {"Content-Disposition": 'attachment; filename="my-talks.jsonl"'}
+        rows = (episode.to_json() + "\n" for episode in service.matching(me, words, only))
+        return StreamingResponse(rows, media_type="application/x-ndjson", headers=headers)
+
     @app.get("/api/transcripts/{episode}")
     def transcript(episode: str, me: Me) -> dict[str, Any]:
         """One of them."""
@@ -247,9 +321,93 @@ def make_app(service: Service, hosts: list[str]) -> FastAPI:
         """Mark a turn of it, or all of it."""
         return service.rate(me, episode, body.turn, body.value)
 
+    _add_teaching(app, school)
     for name, kind in PAGE.items():
         _serve_file(app, "/" if name == "index.html" else f"/{name}", name, kind)
     return app
+
+
+def _add_teaching(app: FastAPI, school: School | None) -> None:
+    @app.get("/api/teaching")
+    def teaching(me: Me) -> dict[str, Any]:
+        """Whether one can teach here, the versions, and how your course stands."""
+        return {"offered": False} if school is None else school.view(me)
+
+    @app.post("/api/teaching/begin")
+    def begin_course(body: Course, me: Me, school: Here) -> dict[str, Any]:
+        """Begin to teach a goal; answers of an earlier time count."""
+        return school.begin(me, body.goal, body.answers)
+
+    @app.post("/api/teaching/answer")
+    def answer(body: Answer, me: Me, school: Here) -> dict[str, Any]:
+        """Accept the line proposed, or give a better one."""
+        return school.answer(me, body.question, body.line)
+
+    @app.post("/api/teaching/pass-over")
+    def pass_over(body: PassedOver, me: Me, school: Here) -> dict[str, Any]:
+        """Ask for another question."""
+        return school.pass_over(me, body.question)
+
+    @app.post("/api/teaching/learn")
+    def learn(me: Me, school: Here) -> dict[str, Any]:
+        """Learn from the answers, in the background: look at `/api/teaching` for how far it is."""
+        return school.learn(me)
+
+    @app.post("/api/teaching/keep")
+    def keep(me: Me, school: Here) -> dict[str, Any]:
+        """Keep what was learnt; everybody's talks that begin from now on have the goal."""
+        return school.keep(me)
+
+    @app.post("/api/teaching/leave")
+    def leave(me: Me, school: Here) -> dict[str, Any]:
+        """End the course, keeping nothing but the answers."""
+        return school.leave(me)
+
+    @app.post("/api/teaching/restore")
+    def restore(body: Restored, me: Me, school: Here) -> dict[str, Any]:
+        """Put another version in use."""
+        return school.restore(me, body.version)
+
+
+async def _live(work: Callable[[Callable[[str], None]], dict[str, Any]]) -> StreamingResponse:
+    """Does some work in a thread and sends what is heard of it meanwhile.
+
+    Args:
+        work: is given a function that takes the reply so far; returns how the talk stands then. It is finished, and so
+            recorded, even if nobody listens any more.
+
+    Raises:
+        Whatever the work raises before anything was heard.
+    """
+    rows: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def send(row: dict[str, Any] | Exception) -> None:
+        with contextlib.suppress(RuntimeError):  # the server is being stopped: nobody listens
+            loop.call_soon_threadsafe(rows.put_nowait, row)
+
+    def do() -> None:
+        try:
+            send({"view": work(lambda text: send({"reply": text}))})
+        except Exception as error:
+            send(error)
+
+    doing = asyncio.ensure_future(run_in_threadpool(do))
+    first = await rows.get()
+    if isinstance(first, Exception):
+        raise first
+
+    async def sent() -> AsyncIterator[str]:
+        row: dict[str, Any] | Exception = first
+        while not isinstance(row, Exception):
+            yield json.dumps(row) + "\n"
+            if "view" in row:
+                await doing
+                return
+            row = await rows.get()
+        yield json.dumps({"error": str(row) if isinstance(row, InputError) else NOT_RECORDED}) + "\n"
+
+    return StreamingResponse(sent(), media_type="application/x-ndjson")
 
 
 def _serve_file(app: FastAPI, path: str, name: str, kind: str) -> None:
@@ -279,7 +437,7 @@ def _answer_errors(app: FastAPI) -> None:
         return JSONResponse({"error": "; ".join(said) or "this is not what was expected."}, 422)
 
     async def machine(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "this could not be recorded; the talk is as it was. Try again."}, 503)
+        return JSONResponse({"error": NOT_RECORDED}, 503)
 
     app.add_exception_handler(NotKnown, answer(401))
     app.add_exception_handler(NoConsent, answer(403))

@@ -1,45 +1,27 @@
 """The page in a real browser: by keyboard alone, in a narrow window, and with hostile text."""
 
-import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import eventually, open_browser, served_page, tab_to
 from fakes import EchoSpeaker, small_personas
 
 pytest.importorskip("fastapi", reason='the page needs pip install "convogym[web]"')
-playwright = pytest.importorskip("playwright.sync_api", reason="NO BROWSER TEST WAS RUN: pip install playwright")
-
-import uvicorn  # noqa: E402
-
-from convogym.agents.shared import SharedSpeaker  # noqa: E402
-from convogym.experiments.serving import Service, pseudonym  # noqa: E402
-from convogym.experiments.web import make_app  # noqa: E402
-from convogym.store import EpisodeStore  # noqa: E402
+from convogym.agents.shared import SharedSpeaker
+from convogym.experiments.serving import Service, pseudonym
+from convogym.experiments.web import make_app
+from convogym.store import EpisodeStore
 
 TOKEN = "token-of-ann-0123456789"
-PATIENCE = 30_000  # milliseconds, for busy machines
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-
-
-def browser_path() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("NO BROWSER TEST WAS RUN: there is no chromium on this machine (Debian: apt-get install chromium)")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = browser_path()
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=4 * PATIENCE)
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -50,36 +32,9 @@ def store(tmp_path: Path) -> Iterator[EpisodeStore]:
 
 @pytest.fixture
 def page(browser: Any, store: EpisodeStore) -> Iterator[Any]:
-    """The page of a server of its own, 400 pixels wide."""
     service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(EchoSpeaker()), small_personas(), store, frozenset({TOKEN}))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(make_app(service, ["127.0.0.1"]), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            context = browser.new_context(viewport={"width": 400, "height": 800}, reduced_motion="no-preference")
-            context.set_default_timeout(PATIENCE)
-            opened = context.new_page()
-            problems: list[str] = []
-            opened.on("pageerror", lambda error: problems.append(str(error)))
-            opened.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-            yield opened
-            assert not problems
-            context.close()
-        finally:
-            server.should_exit = True
-            thread.join(30)
-
-
-def tab_to(page: Any, name: str) -> None:
-    """Presses Tab until what is called so has the focus."""
-    called = """() => { const e = document.activeElement;
-        return e.getAttribute('aria-label') || (e.labels && e.labels.length ? e.labels[0].textContent : e.textContent) }"""
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if name in page.evaluate(called):
-            return
-    raise AssertionError(f"the keyboard does not reach {name!r}")
+    with served_page(browser, lambda: make_app(service, ["127.0.0.1"])) as opened:
+        yield opened
 
 
 def come_in(page: Any) -> None:
@@ -91,13 +46,6 @@ def come_in(page: Any) -> None:
 
 def turns(store: EpisodeStore) -> Any:
     return next(iter(store.episodes(newest_first=True))).turns
-
-
-def eventually(holds: Any) -> None:
-    until = time.monotonic() + PATIENCE / 1000
-    while not holds():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_a_whole_steered_talk_by_keyboard_alone_at_400_pixels(page: Any, store: EpisodeStore) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import EchoSpeaker, small_personas
+from fakes import EchoSpeaker, FakeJudge, small_personas
 from tiny import tiny_model
 
 fastapi = pytest.importorskip("fastapi", reason='the web interface needs pip install "convogym[web]"')
@@ -127,16 +127,73 @@ class TestTalking:
         assert ok(ann, f"{path}/rate", {"value": 1})["turns"][0]["corrected_reply"] == "hi."
         for only in ("corrected", "rated"):
             assert [each["episode"] for each in ok(ann, f"/api/transcripts?only={only}", method="GET")] == [one["episode"]]
-        counts = ok(ann, "/api/me", method="GET")["dashboard"]
+        counts = ok(ann, "/api/me/dashboard", method="GET")
         assert (counts["talks"], counts["turns"], counts["corrections"], counts["ratings"]) == (2, 2, 1, 2)
 
-    def test_the_oldest_of_too_many_talks_is_closed_and_its_record_stays(self, ann: TestClient, store: EpisodeStore) -> None:
-        talks = [begun(ann, "talk") for _ in range(MOST_OPEN)]
-        ok(ann, f"/api/talks/{talks[0]}/say", {"line": "hello"})
-        begun(ann, "talk")
-        assert ann.get(f"/api/talks/{talks[0]}").status_code == 404
-        assert ann.get(f"/api/talks/{talks[1]}").status_code == 200
-        assert store.count() == 1
+    def test_a_talk_goes_on_from_its_record_after_many_others_and_after_a_restart(
+        self, ann: TestClient, store: EpisodeStore
+    ) -> None:
+        talks = [begun(ann, "talk") for _ in range(MOST_OPEN + 1)]
+        assert ann.get(f"/api/talks/{talks[0]}").status_code == 404  # nothing was said, so there is nothing to go on with
+        ok(ann, f"/api/talks/{talks[1]}/say", {"line": "hello"})
+        for _ in range(MOST_OPEN):
+            begun(ann, "talk")
+        assert len(ok(ann, f"/api/talks/{talks[1]}/say", {"line": "and?"})["turns"]) == 2
+        again = client_of(service_of(store), ANN)
+        view = ok(again, f"/api/talks/{talks[1]}/say", {"line": "still there?"})
+        assert [turn["line"] for turn in view["turns"]] == ["hello", "and?", "still there?"]
+        assert len(ok(again, f"/api/talks/{talks[1]}/undo")["turns"]) == 2
+        assert [len(episode.turns) for episode in store.episodes()] == [2]
+        ok(again, f"/api/talks/{talks[1]}/end")
+        assert client_of(service_of(store), ANN).get(f"/api/talks/{talks[1]}").status_code == 404
+
+    def test_a_steered_talk_goes_on_as_if_nothing_had_happened(self, store: EpisodeStore, tmp_path: Path) -> None:
+        def turn(client: TestClient, talk: str, action: int) -> Any:
+            ok(client, f"/api/talks/{talk}/propose", {"action": action})
+            return ok(client, f"/api/talks/{talk}/say", {})["turns"]
+
+        ann = client_of(service_of(store), ANN)
+        talk = begun(ann)
+        turn(ann, talk, 1)
+        after = turn(client_of(service_of(store), ANN), talk, 2)
+        with EpisodeStore(tmp_path / "b.db") as other:
+            alone = client_of(service_of(other), ANN)
+            undisturbed = begun(alone)
+            turn(alone, undisturbed, 1)
+            assert turn(alone, undisturbed, 2) == after
+
+    def test_a_reply_is_heard_while_it_is_said(self, store: EpisodeStore) -> None:
+        model = tiny_model()
+        speakers = SharedSpeaker(model.goal_speaker()), SharedSpeaker(model.responder())
+        ann = client_of(Service(*speakers, small_personas(), store, frozenset({ANN})), ANN)
+        talk = begun(ann, "talk")
+        answer = ann.post(f"/api/talks/{talk}/say-live", json={"line": "hello"})
+        *heard, last = map(json.loads, answer.text.splitlines())
+        [turn] = last["view"]["turns"]
+        replies = [row["reply"] for row in heard]
+        assert replies == sorted(replies, key=len) and len(replies) > 3 and turn["reply"].startswith(replies[-2])
+        assert [turn["reply"]] == [each.turns[0].reply for each in store.episodes()]
+        for body, status in (({"line": ""}, 422), ({"line": "two\nlines"}, 422), ({"line": "x", "action": 7}, 422)):
+            assert ann.post(f"/api/talks/{talk}/say-live", json=body).status_code == status
+        assert ann.post("/api/talks/0/say-live", json={"line": "x"}).status_code == 404
+
+    def test_found_talks_can_be_exported_and_the_dashboard_tells_how_often_goals_were_followed(
+        self, store: EpisodeStore
+    ) -> None:
+        service = Service(EchoSpeaker(), EchoSpeaker(), small_personas(), store, None, judge=FakeJudge)
+        client = client_of(service, "")
+        for action, line in ((1, None), (2, None), (3, "who are you?")):
+            talk = begun(client)
+            ok(client, f"/api/talks/{talk}/propose", {"action": action})
+            ok(client, f"/api/talks/{talk}/say", {"line": line})
+        talk = begun(client)
+        ok(client, f"/api/talks/{talk}/propose", {"action": 4})
+        ok(client, f"/api/talks/{talk}/say", {})
+        ok(client, f"/api/talks/{talk}/correct", {"turn": 1, "line": "been abroad?"})
+        [day] = ok(client, "/api/me/dashboard", method="GET")["days"]
+        assert (day["turns"], day["corrected"], day["followed"]) == (4, 2, 1.0)
+        rows = client.get("/api/transcripts/export?only=corrected").text.splitlines()
+        assert [Episode.from_json(row).turns[0].action for row in rows] == [4, 3]
 
 
 class TestPeople:
@@ -165,7 +222,7 @@ class TestPeople:
         [row] = ann.get("/api/me/data").text.splitlines()
         assert Episode.from_json(row).person == pseudonym(ANN)
         going = begun(ann, "talk")
-        assert ok(ann, "/api/me/data", method="DELETE") == {"deleted": 1}
+        assert ok(ann, "/api/me/data", method="DELETE") == {"deleted": 1, "deleted_lessons": 0}
         assert [episode.person for episode in store.episodes()] == [pseudonym(BOB)]
         assert ann.get("/api/me").status_code == 403  # the agreement is gone too
         ok(ann, "/api/login", {"token": ANN, "agrees": True})

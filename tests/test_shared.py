@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,3 +109,17 @@ def test_a_real_model_says_to_many_threads_what_it_says_to_one() -> None:
     with ThreadPoolExecutor(8) as threads:
         said = list(threads.map(lambda each: shared.speak([each])[0].text, requests))
     assert said == expected
+
+
+def test_everybody_hears_their_own_utterance_grow_and_listening_changes_nothing() -> None:
+    model = tiny_model()
+    sampling = Sampling(max_tokens=12)
+    heard: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    silent = [request(slot) for slot in range(4)]
+    listening = [replace(each, heard=heard[each.slot].append if each.slot in heard else None) for each in silent]
+    said = SharedSpeaker(model.responder(sampling)).speak(listening)
+    assert [each.text for each in said] == [each.text for each in model.responder(sampling).speak(silent)]
+    for slot, texts in heard.items():
+        assert len(texts) >= said[slot].tokens - 1 > 1
+        assert texts == sorted(texts, key=len) and said[slot].text.startswith(texts[-1])
+    assert listening[0] == replace(silent[0], noise=listening[0].noise)  # who listens is no part of what is asked

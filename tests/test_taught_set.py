@@ -8,11 +8,14 @@ import gymnasium as gym
 import pytest
 from fakes import FakeReader, small_personas
 from tiny import tiny_model
+from typer.testing import CliRunner
 
 import convogym  # noqa: F401  # registers the environment
 from convogym.agents.loading import load
 from convogym.errors import CheckpointError, InputError
+from convogym.experiments.cli import app
 from convogym.experiments.taught_set import Lesson, TaughtSet
+from convogym.store import EpisodeStore
 
 LESSON = Lesson("talk about sports.", (), ("hi.", "hello."), (None,), "what?", "do you play football?")
 
@@ -105,3 +108,25 @@ def test_a_model_folder_with_impossible_taught_goals_is_refused(base: str, taugh
     path.write_text(path.read_text().replace('"layout"', f'"taught": {taught}, "layout"'))
     with pytest.raises(CheckpointError, match="taught goals"):
         load(base)
+
+
+def test_commands_play_with_taught_goals_and_policies_of_fewer_goals_keep_to_theirs(tmp_path: Path, base: str) -> None:
+    taught = TaughtSet(tmp_path / "taught", base)
+    taught.keep(load(base), "talk about sports.", {})
+    store = tmp_path / "a.db"
+    words = ["--model", taught.model, "--num-turns", "12", "--reward", "repetition", "--json"]
+    result = CliRunner().invoke(
+        app, ["collect", "--store", str(store), "--policy", "cycle", "--episodes", "2", "--goals", "taught", *words]
+    )
+    assert result.exit_code == 0, result.output
+    with EpisodeStore(store) as opened:
+        assert [[turn.action for turn in episode.turns] for episode in opened.episodes()] == [list(range(12))] * 2
+    result = CliRunner().invoke(
+        app, ["evaluate", "policy", "--policy", "cycle:11", "--episodes", "2", "--goals", "taught", *words]
+    )
+    assert result.exit_code == 0, result.output
+    for arguments, says in ((["--goals", "tought"], "'taught'"), (["--goals", "taught", "--model", base], "was taught goals")):
+        result = CliRunner().invoke(
+            app, ["collect", "--store", str(store), "--policy", "cycle", "--episodes", "2", *words, *arguments]
+        )
+        assert result.exit_code == 2 and says in result.stderr, result.output

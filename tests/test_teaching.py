@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick_teaching import make_quick
 from tiny import tiny_model
 from typer.testing import CliRunner
 
 from convogym import steered_talk
-from convogym.agents import reader as reading
-from convogym.agents.goal_head import fit_goal_head
+from convogym.agents.finetuning import Pair
+from convogym.agents.goal_head import _threshold, fit_goal_head
 from convogym.agents.informative import most_informative
 from convogym.agents.loading import load
+from convogym.agents.original_learning import learn_as_the_original
 from convogym.agents.reader import Reader
 from convogym.agents.reader_training import fresh_reader
 from convogym.agents.scoring import Context
 from convogym.errors import InputError
 from convogym.experiments import evaluate_teaching, teach, teaching
 from convogym.experiments.cli import app
+from convogym.experiments.console import ignore_ticks
+from convogym.experiments.corpora import spelled
+from convogym.experiments.course import Asking
 from convogym.experiments.taught_set import Lesson, TaughtSet
 
 GOAL = "talk about sports."
@@ -34,12 +39,7 @@ def reader() -> Reader:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
-    """Everything with fewer moments and dialogues, and a tiny reader in place of the shipped one."""
-    for name, value in (("POOL", 12), ("STEPS", 2), ("WATCHED", 2), ("WATCHED_OLD", 1), ("HELD_OUT", 3), ("HELD_OUT_OLD", 2)):
-        monkeypatch.setattr(teaching, name, value)
-    splits = {split: steered_talk.load(split)[:count] for split, count in (("train", 120), ("dev", 20))}
-    monkeypatch.setattr(steered_talk, "load", splits.__getitem__)
-    monkeypatch.setattr(reading, "load_reader", lambda folder=None: reader)
+    make_quick(monkeypatch, reader)
 
 
 def question(said: str, proposed: str) -> teaching.Question:
@@ -64,8 +64,9 @@ def answering(*answers: str | type[BaseException]) -> Callable[[str], str]:
 def asked(*answers: str | type[BaseException], count: int = 4, known: tuple[Lesson, ...] = ()) -> tuple[Any, Any, str]:
     kept: list[Lesson] = []
     shown: list[str] = []
-    lessons = teach.ask(QUESTIONS, count, GOAL, known, kept.append, answering(*answers), shown.append)
-    return lessons, kept, "\n".join(shown)
+    asking = Asking(QUESTIONS, count, GOAL, known, kept.append)
+    teach.ask(asking, answering(*answers), shown.append)
+    return asking.lessons, kept, "\n".join(shown)
 
 
 class TestMostInformative:
@@ -94,6 +95,13 @@ class TestGoalHead:
         assert (quality.recall, quality.false_alarms, quality.positives, quality.negatives) == (1.0, 0.0, 1, 1)
         assert head.quality([], []).recall is None
         assert head.probabilities([]).shape == (0,)
+
+    def test_its_threshold_is_where_lines_left_out_are_told_apart_best_and_never_above_an_even_chance(self) -> None:
+        follows = np.array([True] * 4 + [False] * 6)
+        unsure = np.array([3.0, -1.0, -2.0, -8.0, -3.0, -4.0, -4.0, -5.0, -9.0, -9.0], np.float32)
+        assert _threshold(unsure, follows) == -2.0  # knows 3 of 4, and takes none of the others for such
+        assert _threshold(np.array([5.0, 4.0, 3.0, 2.0] + [-1.0] * 6, np.float32), follows) == 0.0
+        assert _threshold(unsure[:4], follows[:4]) == _threshold(unsure[4:], follows[4:]) == 0.0
 
     def test_it_needs_lines_of_both_kinds(self, reader: Reader) -> None:
         with pytest.raises(InputError, match="1 and 0"):
@@ -135,24 +143,24 @@ class TestQuestions:
     def test_ctrl_c_leaves_and_keeps_the_answers(self) -> None:
         kept: list[Lesson] = []
         with pytest.raises(KeyboardInterrupt):
-            teach.ask(QUESTIONS, 6, GOAL, (), kept.append, answering("one?", KeyboardInterrupt), lambda text: None)
+            asking = Asking(QUESTIONS, 6, GOAL, (), kept.append)
+            teach.ask(asking, answering("one?", KeyboardInterrupt), lambda text: None)
         assert [lesson.line for lesson in kept] == ["one?"]
 
     def test_what_people_and_models_say_cannot_command_the_terminal(self) -> None:
         shown: list[str] = []
-        teach.ask([question("\x1b[2J", "\x1b[3J")], 1, GOAL, (), lambda lesson: None, answering(""), shown.append)
+        asking = Asking([question("\x1b[2J", "\x1b[3J")], 1, GOAL, (), lambda lesson: None)
+        teach.ask(asking, answering(""), shown.append)
         assert "\x1b" not in "".join(shown)
 
 
 class TestJudge:
-    def test_of_a_goal_that_steered_talk_labels_it_learns_from_other_dialogues_than_the_lessons(
+    def test_of_a_goal_that_steered_talk_labels_it_learns_from_train_and_is_tested_on_dev(
         self, quick: None, reader: Reader
     ) -> None:
-        places = evaluate_teaching.labelled_places(GOAL)
-        lessons = [teaching.Question(context, "?").answered(GOAL, line) for context, line in places[:3]]
-        judge = teaching.judge_of(reader, GOAL, lessons)
-        assert f"{len(places) - 3} steered-talk lines with this goal" in judge.fitted_on
-        assert "steered-talk dev" in judge.tested_on
+        judge = teaching.judge_of(reader, GOAL, [])
+        assert f"{len(evaluate_teaching.labelled_places(GOAL))} steered-talk lines with this goal" in judge.fitted_on
+        assert "steered-talk dev" in judge.tested_on and judge.recall is not None and judge.false_alarms is not None
 
     def test_of_another_goal_it_learns_from_the_persons_lines_but_every_fourth(self, quick: None, reader: Reader) -> None:
         lessons = [q.answered("ask about anime.", f"which anime {n}?") for n, q in enumerate(QUESTIONS)]
@@ -236,3 +244,35 @@ class TestCommand:
         assert set(found["taught_in_the_end"]) == set(steered_talk.EXTRA_GOALS[:2])
         assert found["largest_old_loss"] == -min(row["old_change"] for row in found["rows"])
         assert found["ppl_word_in_the_end"] > 1
+
+    def test_the_originals_procedure_is_measured_beside_it(self, quick: None, base: str) -> None:
+        words = ("--goals", "1", "--corrections", "9", "--procedure", "original", "--model", base, "--json")
+        result = run("evaluate", "teaching", *words)
+        assert result.exit_code == 0, result.output
+        [row] = json.loads(result.stdout)["rows"]
+        assert row["seconds"] > 0 and 0 <= row["copied"] <= 1
+        assert "original" in run("evaluate", "teaching", "--procedure", "another").stderr
+
+
+class TestOriginal:
+    def test_eight_corrections_are_one_step_of_a_warming_rate_and_seven_are_none(self) -> None:
+        model = tiny_model()
+        old = [spelled(dialogue) for dialogue in steered_talk.load("dev")[:3]]
+        pair = Pair((), (), (GOAL,), "do you play ball?", is_correction=True)
+        first = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+        learn_as_the_original(model, [pair] * 15, old, 0, ignore_ticks)  # the first step's rate is 0
+        assert all(torch.equal(tensor, first[name]) for name, tensor in model.network.state_dict().items())
+        learn_as_the_original(model, [pair] * 16, old, 0, ignore_ticks)
+        moved = [float((tensor - first[name]).abs().max()) for name, tensor in model.network.state_dict().items()]
+        assert 0 < max(moved) < 3e-8  # Adam moves no weight by more than the rate, 5e-5 / 4000, and float32 rounds
+        with pytest.raises(InputError, match="without replies"):
+            learn_as_the_original(model, [pair], [], 0, ignore_ticks)
+
+
+@pytest.mark.parametrize(
+    ("share", "recall", "alarms", "true"), [(0.8, 0.9, 0.1, 0.875), (1.0, 0.9, 0.1, 1.0), (0.05, 0.9, 0.1, 0.0)]
+)
+def test_a_share_is_adjusted_for_the_judges_errors(share: float, recall: float, alarms: float, true: float) -> None:
+    assert evaluate_teaching.adjusted(share, recall, alarms) == pytest.approx(true)
+    assert evaluate_teaching.adjusted(share, None, alarms) is None
+    assert evaluate_teaching.adjusted(share, 0.1, 0.1) is None

@@ -3,12 +3,12 @@
 
 const get = (id) => document.getElementById(id);
 const MARKS = ["", "1", "2", "3", "4", "5"];
-const LETTERS_A_TICK = 3; // a reply is written out as it would be typed
-const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const LOOK_AGAIN = 1000; // milliseconds between looks at a course that learns
 let me = null;
 let talk = null;
 let chosen = null; // the goal whose line is in the field
 let deciding = null; // what the two texts on offer are for
+let course = null; // what is being taught
 let busy = false;
 
 function make(kind, text, className) {
@@ -56,6 +56,32 @@ function on(id, event, work) {
   });
 }
 
+// Says a line; `heard` is given the reply so far while it is said.
+async function sayLive(body, heard) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, credentials: "same-origin" };
+  const answer = await fetch(`/api/talks/${talk.talk}/say-live`, { ...options, body: JSON.stringify(body) });
+  if (!answer.ok) {
+    const values = await answer.json().catch(() => ({}));
+    const error = new Error(values.error || `the computer answered ${answer.status}.`);
+    error.status = answer.status;
+    throw error;
+  }
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("the answer broke off; look at the talk again among the transcripts.");
+    text += value;
+    const rows = text.split("\n");
+    text = rows.pop();
+    for (const row of rows.map((each) => JSON.parse(each))) {
+      if (row.error) throw new Error(row.error);
+      if (row.view) return row.view;
+      heard(row.reply);
+    }
+  }
+}
+
 const act = (name, body) => ask("POST", `/api/talks/${talk.talk}/${name}`, body);
 
 // --- coming in ---
@@ -71,6 +97,7 @@ async function showLogin() {
 async function enter() {
   me = await ask("GET", "/api/me");
   get("nav").hidden = false;
+  get("nav-teach").hidden = !(await ask("GET", "/api/teaching")).offered;
   await show("talk");
 }
 
@@ -81,6 +108,7 @@ async function show(page) {
     else button.removeAttribute("aria-current");
   }
   get("status").textContent = "";
+  if (page === "teach") await showTeaching();
   if (page === "transcripts") await find();
   if (page === "mine") await showMine();
 }
@@ -97,6 +125,7 @@ for (const button of document.querySelectorAll("nav button")) {
 // --- talking ---
 
 on("begin-form", "submit", async () => {
+  me = await ask("GET", "/api/me"); // somebody may have taught a goal
   const facts = get("persona").value.split("\n").map((fact) => fact.trim()).filter(Boolean);
   const mode = document.querySelector("input[name=mode]:checked").value;
   talk = await ask("POST", "/api/talks", { mode, persona: facts.length ? facts : null });
@@ -111,10 +140,16 @@ on("say-form", "submit", async () => {
   if (!line) throw new Error("type a line, or pick a goal.");
   if (talk.mode === "steer" && chosen === null) throw new Error("pick a goal first.");
   const typed = line !== talk.proposed;
-  talk = await act("say", { line: typed ? line : null, action: chosen });
+  const turn = coming(line);
+  try {
+    talk = await sayLive({ line: typed ? line : null, action: chosen }, (reply) => { turn.reply.textContent = reply; });
+  } catch (error) {
+    turn.item.remove();
+    throw error;
+  }
   get("line").value = "";
   chosen = null;
-  render(true);
+  render();
   if (!talk.ended) get(talk.mode === "talk" ? "line" : "ahead").focus();
 });
 
@@ -171,7 +206,17 @@ function mark(value) {
   return value === "" ? null : Number(value);
 }
 
-function render(isNew) {
+// A turn whose reply is still being said. Screen readers get it whole when it is there.
+function coming(line) {
+  const item = make("li");
+  const answer = said("b", "", null, "reply");
+  answer.setAttribute("aria-hidden", "true");
+  item.append(said("a", line, null, "line"), answer);
+  get("log").append(item);
+  return { item, reply: answer.querySelector(".reply") };
+}
+
+function render() {
   get("room").hidden = false;
   get("facts").replaceChildren(...talk.persona.map((fact) => make("li", fact)));
   get("log").replaceChildren(...talk.turns.map((turn, place) => {
@@ -197,7 +242,6 @@ function render(isNew) {
   }));
   get("rate-talk").replaceChildren(...marks(talk.rating));
   get("talk-rating").hidden = !talk.turns.length;
-  if (isNew) writeOut(get("log").lastElementChild.querySelector(".reply"));
 }
 
 function marks(value) {
@@ -207,22 +251,6 @@ function marks(value) {
     option.selected = value !== null && String(value) === name;
     return option;
   });
-}
-
-// Shows a reply letter by letter. Screen readers get it whole: the log announces the text that stays.
-function writeOut(element) {
-  if (calm) return;
-  const whole = element.textContent;
-  let shown = 0;
-  element.setAttribute("aria-label", whole);
-  const timer = setInterval(() => {
-    shown += LETTERS_A_TICK;
-    element.textContent = whole.slice(0, shown);
-    if (shown >= whole.length) {
-      clearInterval(timer);
-      element.removeAttribute("aria-label");
-    }
-  }, 30);
 }
 
 // A turn with what may be done to it. `path` takes its corrections and marks, `changed` gets how things stand then.
@@ -293,9 +321,24 @@ async function find() {
     button.type = "button";
     button.addEventListener("click", () => attempt(async () => read(await ask("GET", `/api/transcripts/${each.episode}`))));
     item.append(button);
+    if (each.goes_on) item.append(" ", goOn(each.episode));
     return item;
   }));
+  get("export").href = `/api/transcripts/export?${query}`;
   get("status").textContent = `${found.length} talks.`;
+}
+
+function goOn(id) {
+  const button = make("button", "Go on with it");
+  button.type = "button";
+  button.addEventListener("click", () => attempt(async () => {
+    talk = await ask("GET", `/api/talks/${id}`);
+    chosen = null;
+    await show("talk");
+    render();
+    get(talk.mode === "talk" ? "line" : "ahead").focus();
+  }));
+  return button;
 }
 
 function read(transcript) {
@@ -308,9 +351,10 @@ on("find-form", "submit", find);
 // --- my data ---
 
 async function showMine() {
-  me = await ask("GET", "/api/me");
   get("name").textContent = me.person;
-  const { goals, ...numbers } = me.dashboard;
+  const { goals, days, ...numbers } = await ask("GET", "/api/me/dashboard");
+  get("days").hidden = !days.length;
+  get("day-rows").replaceChildren(...days.map((day) => row(day.day, day.turns, day.corrected, share(day.followed))));
   const rows = [...Object.entries(numbers), ...Object.entries(goals)];
   get("numbers").replaceChildren(...rows.flatMap(([name, value]) => {
     return [make("dt", name.replaceAll("_", " ")), make("dd", String(value))];
@@ -319,14 +363,133 @@ async function showMine() {
 
 on("forget", "click", async () => {
   if (!window.confirm("Delete everything you said here? This cannot be undone.")) return;
-  const { deleted } = await ask("DELETE", "/api/me/data");
-  get("status").textContent = `${deleted} talks were deleted.`;
+  const { deleted, deleted_lessons } = await ask("DELETE", "/api/me/data");
   get("room").hidden = true;
   await showLogin();
+  get("status").textContent = `${deleted} talks and ${deleted_lessons} lessons were deleted.`;
 });
 on("leave", "click", async () => {
   await ask("POST", "/api/logout");
   await showLogin();
+});
+
+// --- teaching ---
+
+setInterval(() => { if (!get("teach").hidden && !get("progress-row").hidden) attempt(showTeaching); }, LOOK_AGAIN);
+
+async function showTeaching() {
+  renderTeaching(await ask("GET", "/api/teaching"));
+}
+
+function renderTeaching(teaching) {
+  course = teaching.course;
+  const learning = course && ["waiting", "learning"].includes(course.state);
+  const asked = course && !learning && course.state !== "learnt" ? course.question : null;
+  get("course-form").hidden = Boolean(course);
+  get("course").hidden = !course;
+  get("question").hidden = !asked;
+  get("learn").hidden = !course || learning || course.state === "learnt" || course.answers < course.fewest;
+  get("progress-row").hidden = !learning;
+  get("report").hidden = !course || course.state !== "learnt";
+  get("leave-course").hidden = !course || learning;
+  if (course) {
+    get("course-title").textContent = `${course.goal} ${course.answers} of ${course.wanted} lines`;
+    get("error").textContent = course.state === "failed" ? course.error : "";
+  }
+  if (asked) {
+    const before = asked.history.length ? asked.history.slice(-4) : [];
+    get("before").replaceChildren(...before.map((text, place) => said(place % 2 ? "b" : "a", text, null, "line")).map(inItem));
+    if (!before.length) get("before").replaceChildren(make("li", "The talk begins here."));
+    get("answer").value = asked.proposed;
+  }
+  if (learning) {
+    get("stage").textContent = course.stage || "waiting for another goal to be learnt";
+    if (course.stage === "learning") {
+      get("progress").max = course.steps;
+      get("progress").value = course.done;
+    } else get("progress").removeAttribute("value");
+  }
+  if (course && course.report) renderReport(course.report);
+  renderVersions(teaching);
+}
+
+function inItem(element) {
+  const item = make("li");
+  item.append(element);
+  return item;
+}
+
+function renderReport(report) {
+  const { before, after } = report;
+  get("report-rows").replaceChildren(
+    row("follow the new goal", share(before.new), share(after.new)),
+    row("follow the goals known before", share(before.old), share(after.old)),
+    ...Object.keys(after.goals).map((goal) => row(goal, share(before.goals[goal]), share(after.goals[goal]))),
+    row("perplexity of replies, a word", before.ppl_word.toFixed(1), after.ppl_word.toFixed(1)),
+  );
+  get("judge").textContent = `Judged by ${report.judge}. It recognises ${share(report.judge_recall)} of lines with the goal and `
+    + `takes ${share(report.judge_false_alarms)} of others for such, on ${report.judge_tested_on}.`;
+  get("status").textContent = `It has learnt, in ${Math.round(report.seconds)} seconds. Keep it?`;
+}
+
+function renderVersions(teaching) {
+  const versions = [{ version: 0, goal: "untaught" }, ...teaching.versions];
+  get("versions").replaceChildren(...versions.map(({ version, goal, from }) => {
+    const item = make("li", version ? `${version}: ${goal} taught to version ${from} ` : "0: untaught ");
+    if (version === teaching.in_use) item.append(make("strong", "in use"));
+    else {
+      const button = make("button", `Use version ${version}`);
+      button.type = "button";
+      button.addEventListener("click", () => attempt(() => restore(version)));
+      item.append(button);
+    }
+    return item;
+  }));
+}
+
+const share = (value) => (value === null ? "unknown" : `${Math.round(100 * value)}%`);
+
+function row(name, ...cells) {
+  const element = make("tr");
+  const head = make("th", name);
+  head.scope = "row";
+  element.append(head, ...cells.map((cell) => make("td", String(cell))));
+  return element;
+}
+
+async function teach(name, body) {
+  renderTeaching(await ask("POST", `/api/teaching/${name}`, body));
+}
+
+async function restore(version) {
+  await teach("restore", { version });
+  get("status").textContent = `Version ${version} is in use, in every talk that begins from now on.`;
+}
+
+on("course-form", "submit", async () => {
+  get("status").textContent = "Looking for moments where the model is unsure ...";
+  await teach("begin", { goal: get("course-goal").value.trim(), answers: Number(get("course-answers").value) });
+  get("status").textContent = "";
+  get("answer").focus();
+});
+on("answer-form", "submit", async () => {
+  const line = get("answer").value.trim();
+  await teach("answer", { question: course.question.number, line: line === course.question.proposed ? null : line });
+  (get("question").hidden ? get("learn") : get("answer")).focus();
+});
+on("pass-over", "click", async () => {
+  await teach("pass-over", { question: course.question.number });
+  get("answer").focus();
+});
+on("learn", "click", () => teach("learn"));
+on("keep", "click", async () => {
+  await teach("keep");
+  get("course-goal").value = "";
+  get("status").textContent = "Kept: it can be asked for in every talk that begins from now on.";
+});
+on("leave-course", "click", async () => {
+  await teach("leave");
+  get("status").textContent = "Nothing was learnt; your lines are kept for another time.";
 });
 
 attempt(() => enter().catch(showLogin));
