@@ -1,28 +1,34 @@
-"""Advances many dialogues at once, keeping for each what was computed of it. Knows ids and caches; knows nothing of text.
+"""Advances many dialogues at once, keeping for each what was computed of it. Knows ids and slots; knows nothing of text.
 
-A dialogue lives in a *slot*. `generate` is given the whole context of each slot; whatever part of it the cache already holds,
-from its beginning, is not computed again. In the `inline` layout that is all but the newest tokens; in `personagpt` it is
-what stands before the first change. Rows that finish leave the batch: the cache keeps the speaking rows in front, and a
-finished one changes places with the last.
+A dialogue lives in a *slot*. Whoever speaks gives the whole context of a slot; whatever part of it was computed before, from
+its beginning, is not computed again. In the `inline` layout that is all but the newest tokens; in `personagpt` it is what
+stands before the first change.
 
-Letters: B speaking rows, T new tokens, C hidden size, V vocabulary.
+All who speak take part in every step: some read the end of their prompt, the others their last token. Who has ended leaves at
+once, and what it leads to, a reply to a line, joins in the next step. How a step is computed is the business of the passes:
+compiled ones on the processor (`convogym.agents.compiled`), those of torch anywhere (`convogym.agents.torch_passes`).
+
+Letters: S who speak, M new tokens, C hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from convogym.agents.gpt2 import GPT2
-from convogym.agents.sampling import Sampling, pick
+from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
 
-GROWTH = 64  # the cache's token capacity is a multiple of this
+READ = 1024  # new tokens of prompts in one step, unless a single prompt has more: enough for full speed of matrix products
 
 
 @dataclass(frozen=True)
@@ -44,29 +50,106 @@ class Generated:
         return len(self.ids) + (not self.is_cut_off)
 
 
-class Decoder:
-    """A network with a cache that dialogues enter and leave."""
+@dataclass(frozen=True)
+class Task:
+    """An utterance to be spoken."""
 
-    def __init__(self, network: GPT2, eos: int, banned: Sequence[int]) -> None:
+    slot: Hashable
+    """which dialogue; no other of the same slot may be under way"""
+    context: Sequence[int]
+    """what stands before it"""
+    noise: npt.NDArray[np.float64]
+    """uniform numbers in [0, 1), shape (at least `Sampling.max_tokens`,): the n-th decides the n-th token"""
+    heard: Callable[[Sequence[int]], None] | None = None
+    """called after every token but the eos with all ids said so far; must not raise and must not wait"""
+
+
+class Batch(NamedTuple):
+    """What one step is to compute."""
+
+    rows: list[int]
+    """(S,) which row of the cache each speaker has, all different"""
+    starts: list[int]
+    """(S,) how many of its tokens are in the cache"""
+    ids: list[list[int]]
+    """(S,) its new tokens, at least one"""
+    kinds: list[list[int]] | None
+    """their types (`GPT2.types`); None where the network has none"""
+    uniform: list[float]
+    """(S,) what the next token is drawn with"""
+    may_end: list[bool]
+    """(S,) whether that may be the eos"""
+
+
+class Step(NamedTuple):
+    """What one step gave."""
+
+    tokens: list[int]
+    """(S,) what was drawn"""
+    log_probs: list[float]
+    """(S,) of it, before any filter"""
+    hidden: npt.NDArray[np.float32]
+    """(S, C) last hidden states, valid until the next step"""
+
+
+class Passes(Protocol):
+    """Computes steps and holds the keys and values of rows."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the keys and values."""
+
+    def hold(self, row: int, tokens: int) -> None:
+        """Makes room for so many tokens in a row, which may be new; what it holds stays."""
+
+    def release(self, row: int) -> None:
+        """Gives back a row's memory for others."""
+
+    def step(self, batch: Batch, sampling: Sampling) -> Step:
+        """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""
+
+
+@dataclass
+class _Speaking:
+    """An utterance under way."""
+
+    task: Task
+    row: int
+    start: int
+    new: list[int]
+    kinds: list[int]
+    noise: list[float]
+    sums: npt.NDArray[np.float32]
+    said: list[int] = field(default_factory=list)
+    log_prob: float = 0.0
+
+
+class Decoder:
+    """A network with a cache that dialogues enter and leave. May be called from any thread; calls wait for one another."""
+
+    def __init__(self, network: GPT2, eos: int, banned: Sequence[int], passes: Callable[..., Passes] | None = None) -> None:
         """Starts with an empty cache.
 
         Args:
-            network: in evaluation mode.
+            network: in evaluation mode. Should its weights change, nothing computed before is used again.
             eos: ends an utterance; never its first token, so that nobody says nothing.
             banned: ids that are never said.
+            passes: makes the passes of network, eos and banned ids; None = the fastest for the network's device.
         """
-        self._network, self._eos = network, eos
-        self._banned = torch.tensor(
-            [i for i in banned if i != eos], dtype=torch.long, device=network.transformer.wte.weight.device
-        )
-        shape = network.shape
-        self._sizes = (shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
-        weight = network.transformer.wte.weight
-        self._keys = torch.zeros(shape.n_layer, 0, shape.n_head, 0, self._sizes[2], dtype=weight.dtype, device=weight.device)
-        self._values = torch.zeros_like(self._keys)
-        self._row_of: dict[int, int] = {}
-        self._slot_at: list[int] = []
+        self._network, self._eos, self._banned = network, eos, [i for i in banned if i != eos]
+        self._make = passes or passes_of
+        self._lock = threading.Lock()
+        self._parameters = list(network.parameters())
+        self._renew()
+
+    def _renew(self) -> None:
+        self._stamp = self._stamp_now()
+        self._passes = self._make(self._network, self._eos, self._banned)
+        self._row_of: dict[Hashable, int] = {}
         self._known: list[list[int]] = []  # by row: the ids whose keys and values are cached
+
+    def _stamp_now(self) -> list[tuple[int, int]]:
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._parameters]
 
     @property
     def room(self) -> int:
@@ -76,16 +159,14 @@ class Decoder:
     @property
     def cache_bytes(self) -> int:
         """Memory the cache takes."""
-        return 2 * self._keys.numel() * self._keys.element_size()
+        return self._passes.cache_bytes
 
-    @torch.inference_mode()
     def generate(
         self,
-        slots: Sequence[int],
+        slots: Sequence[Hashable],
         contexts: Sequence[Sequence[int]],
         noise: npt.NDArray[np.float64],
         sampling: Sampling,
-        told: Callable[[int, Sequence[int]], None] | None = None,
     ) -> list[Generated]:
         """Continues every context by one utterance.
 
@@ -94,7 +175,6 @@ class Decoder:
             contexts: at least one id each; with `sampling.max_tokens` more they must fit in `room`.
             noise: (len(slots), at least sampling.max_tokens) uniform numbers; row i's n-th decides utterance i's n-th token.
             sampling: how tokens are drawn.
-            told: called after every token with the utterance's place among `slots` and its ids so far; None = nobody listens.
 
         Returns:
             The utterances, in order. Each depends on its own context and noise alone.
@@ -102,151 +182,137 @@ class Decoder:
         Raises:
             InputError: a context is empty or too long, or two share a slot.
         """
-        count = len(slots)
-        if count == 0:
-            return []
-        if len(set(slots)) != count:
+        said: dict[Hashable, Generated] = {}
+        self.run(
+            [Task(*each) for each in zip(slots, contexts, noise, strict=True)], sampling, lambda t, g: said.update({t.slot: g})
+        )
+        return [said[slot] for slot in slots]
+
+    @torch.inference_mode()
+    def run(self, tasks: Sequence[Task], sampling: Sampling, ended: Callable[[Task, Generated], Task | None]) -> None:
+        """Speaks every task, and whatever each leads to.
+
+        Args:
+            tasks: of distinct slots.
+            sampling: how tokens are drawn.
+            ended: is told each utterance when it ends; may give the next task, of any slot where nobody is speaking.
+
+        Raises:
+            InputError: a context is empty or too long, or two tasks share a slot. What was told to `ended` stays said.
+        """
+        if len({task.slot for task in tasks}) != len(tasks):
             raise InputError("`slots` must be distinct, got one twice.")
-        longest = max(len(context) for context in contexts)
-        if min(len(context) for context in contexts) < 1 or longest + sampling.max_tokens > self.room:
-            raise InputError(f"contexts must have 1..{self.room - sampling.max_tokens} tokens, got one of {longest}.")
-        self._reserve(slots, longest + sampling.max_tokens)
-        for place, slot in enumerate(slots):
-            self._swap(self._row_of[slot], place)
-        order = list(range(count))  # which utterance each front row is
-        hidden = self._read(contexts)  # (B, C)
-        said: list[list[int]] = [[] for _ in slots]
-        sums = torch.zeros(count, hidden.size(-1), device=hidden.device)
-        log_probs = np.zeros(count)
-        uniform = torch.from_numpy(noise[:, : sampling.max_tokens])
-        ended = [False] * count
-        for n in range(sampling.max_tokens):
-            rows = torch.tensor(order)
-            sums[rows] += hidden
-            logits = self._network.logits(hidden).float()
-            if self._banned.numel():
-                logits[:, self._banned] = -torch.inf
-            normaliser = torch.logsumexp(logits, -1)
-            if n == 0:
-                logits[:, self._eos] = -torch.inf
-            chosen = pick(logits, uniform[rows, n].to(logits.device), sampling)  # (B,)
-            gained = (logits.gather(-1, chosen[:, None]).squeeze(-1) - normaliser).cpu().numpy()
-            tokens = chosen.tolist()
-            for row in range(len(order) - 1, -1, -1):
-                utterance = order[row]
-                log_probs[utterance] += gained[row]
-                ended[utterance] = tokens[row] == self._eos
-                if not ended[utterance]:
-                    said[utterance].append(tokens[row])
-                    if told is not None:
-                        told(utterance, said[utterance])
-                if ended[utterance] or n == sampling.max_tokens - 1:
-                    self._swap(row, len(order) - 1)
-                    order[row], tokens[row] = order[-1], tokens[len(order) - 1]
-                    order.pop()
-            if not order:
-                break
-            hidden = self._append(torch.tensor(tokens[: len(order)], device=hidden.device)[:, None])
-        counts = torch.tensor([len(ids) + end for ids, end in zip(said, ended, strict=True)], device=sums.device)
-        means = self._network.standardised(sums / counts[:, None]).cpu().numpy().astype(np.float32)
-        return [Generated(tuple(said[i]), means[i], float(log_probs[i]), not ended[i]) for i in range(count)]
+        for task in tasks:
+            self._check(task, sampling)
+        with self._lock:
+            if self._stamp_now() != self._stamp:
+                self._renew()
+            waiting, speaking = deque(tasks), list[_Speaking]()
+            while waiting or speaking:
+                read = 0
+                while waiting:
+                    joining = self._begun(waiting[0], sampling)
+                    if read and read + len(joining.new) > READ:
+                        break
+                    waiting.popleft()
+                    speaking.append(joining)
+                    read += len(joining.new)
+                speaking, done = self._advance(speaking, sampling)
+                for task, generated in done:
+                    following = ended(task, generated)
+                    if following is not None:
+                        self._check(following, sampling)
+                        waiting.append(following)
 
-    def forget(self, slots: Sequence[int] | None = None) -> None:
-        """Drops what is cached of some dialogues, or of all; the memory is kept for others."""
-        for slot in list(self._row_of) if slots is None else slots:
-            if slot in self._row_of:
-                self._known[self._row_of[slot]] = []
-
-    def _reserve(self, slots: Sequence[int], tokens: int) -> None:
-        """Makes rows for new slots and room for `tokens` in every row."""
-        new = [slot for slot in slots if slot not in self._row_of]
-        for slot in new:
-            self._row_of[slot] = len(self._slot_at)
-            self._slot_at.append(slot)
-            self._known.append([])
-        rows, capacity = self._keys.size(1), self._keys.size(3)
-        need_rows = max(rows, len(self._slot_at))
-        need = capacity if tokens <= capacity else -(-tokens // GROWTH) * GROWTH
-        if (need_rows, need) == (rows, capacity):
-            return
-        layers, heads, size = self._sizes
-        for name in ("_keys", "_values"):
-            old = getattr(self, name)
-            grown = old.new_zeros(layers, need_rows, heads, need, size)
-            grown[:, :rows, :, :capacity] = old
-            setattr(self, name, grown)
-
-    def _swap(self, a: int, b: int) -> None:
-        """Lets two rows change places in the cache."""
-        if a == b:
-            return
-        used = max(len(self._known[a]), len(self._known[b]))
-        for cache in (self._keys, self._values):
-            kept = cache[:, a, :, :used].clone()
-            cache[:, a, :, :used] = cache[:, b, :, :used]
-            cache[:, b, :, :used] = kept
-        self._known[a], self._known[b] = self._known[b], self._known[a]
-        self._slot_at[a], self._slot_at[b] = self._slot_at[b], self._slot_at[a]
-        self._row_of[self._slot_at[a]], self._row_of[self._slot_at[b]] = a, b
-
-    def _read(self, contexts: Sequence[Sequence[int]]) -> Tensor:
-        """Computes what the cache lacks of the front rows' contexts; gives the hidden states (B, C) of their last tokens."""
-        fresh = []
-        for row, context in enumerate(contexts):
-            kept = _shared_length(self._known[row], context)
-            kept = min(kept, len(context) - 1)
-            self._known[row] = list(context[:kept])
-            fresh.append(list(context[kept:]))
-        hidden = torch.empty(len(contexts), self._sizes[1] * self._sizes[2], dtype=self._keys.dtype, device=self._keys.device)
-        for first, last in _similar(fresh):
-            rows = slice(first, last)
-            width = max(map(len, fresh[rows]))
-            ids = torch.zeros(last - first, width, dtype=torch.long)
-            for i, new in enumerate(fresh[rows]):
-                ids[i, : len(new)] = torch.tensor(new)
-            lengths = torch.tensor([len(new) for new in fresh[rows]], device=hidden.device)
-            states = self._forward(ids.to(hidden.device), first, last, lengths)
-            hidden[rows] = states[torch.arange(last - first, device=hidden.device), lengths - 1]
-        for row, new in enumerate(fresh):
-            self._known[row] += new
-        return hidden
-
-    def _append(self, ids: Tensor) -> Tensor:
-        """Feeds one token (B, 1) to each front row; gives the hidden states (B, C)."""
-        states = self._forward(ids, 0, ids.size(0))
-        for row, token in enumerate(ids[:, 0].tolist()):
-            self._known[row].append(token)
-        return states[:, 0]
-
-    def _forward(self, ids: Tensor, first: int, last: int, lengths: Tensor | None = None) -> Tensor:
-        start = torch.tensor([len(known) for known in self._known[first:last]], device=ids.device)
-        before = None
-        if self._network.speakers:
-            speakers = self._network.speakers
-            last_speaker = (
-                next((i for i in reversed(known) if i in speakers), speakers[0]) for known in self._known[first:last]
+    def _check(self, task: Task, sampling: Sampling) -> None:
+        if not 1 <= len(task.context) <= self.room - sampling.max_tokens:
+            raise InputError(
+                f"contexts must have 1..{self.room - sampling.max_tokens} tokens, got one of {len(task.context)}."
             )
-            before = torch.tensor(list(last_speaker), device=ids.device)
-        return self._network.cached(ids, start, self._keys[:, first:last], self._values[:, first:last], lengths, before)
+
+    def _begun(self, task: Task, sampling: Sampling) -> _Speaking:
+        """The task with a row of the cache and what that lacks of its context."""
+        row = self._row_of.setdefault(task.slot, len(self._row_of))
+        if row == len(self._known):
+            self._known.append([])
+        known, context = self._known[row], list(task.context)
+        kept = min(_shared_length(known, context), len(context) - 1)
+        del known[kept:]
+        self._passes.hold(row, len(context) + sampling.max_tokens)
+        kinds = self._network.types(torch.tensor([context])) if self._network.speakers else None
+        return _Speaking(
+            task,
+            row,
+            kept,
+            context[kept:],
+            [] if kinds is None else kinds[0, kept:].tolist(),
+            task.noise[: sampling.max_tokens].tolist(),
+            np.zeros(self._network.shape.n_embd, np.float32),
+        )
+
+    def _advance(self, speaking: list[_Speaking], sampling: Sampling) -> tuple[list[_Speaking], list[tuple[Task, Generated]]]:
+        """One step of all; gives who goes on speaking, and what ended."""
+        step = self._passes.step(
+            Batch(
+                [s.row for s in speaking],
+                [s.start for s in speaking],
+                [s.new for s in speaking],
+                [s.kinds for s in speaking] if self._network.speakers else None,
+                [s.noise[len(s.said)] for s in speaking],
+                [len(s.said) > 0 for s in speaking],
+            ),
+            sampling,
+        )
+        staying, over = list[_Speaking](), list[_Speaking]()
+        for s, token, log_prob, hidden in zip(speaking, step.tokens, step.log_probs, step.hidden, strict=True):
+            s.sums += hidden
+            s.log_prob += log_prob
+            self._known[s.row] += s.new
+            s.start += len(s.new)
+            s.said.append(token)
+            if s.task.heard is not None and token != self._eos:
+                s.task.heard(s.said)
+            if token == self._eos or len(s.said) == sampling.max_tokens:
+                over.append(s)
+            else:
+                s.new, s.kinds = [token], s.kinds[-1:]  # no speaker token is ever said, so the type stays
+                staying.append(s)
+        if not over:
+            return staying, []
+        means = torch.from_numpy(np.stack([s.sums / np.float32(len(s.said)) for s in over]))
+        features = self._network.standardised(means.to(self._parameters[0].device)).float().cpu().numpy()
+        return staying, [(s.task, self._generated(s, row)) for s, row in zip(over, features, strict=True)]
+
+    def _generated(self, spoken: _Speaking, features: npt.NDArray[np.float32]) -> Generated:
+        is_cut_off = spoken.said[-1] != self._eos
+        return Generated(tuple(spoken.said if is_cut_off else spoken.said[:-1]), features, spoken.log_prob, is_cut_off)
+
+    def forget(self, slots: Sequence[Hashable] | None = None) -> None:
+        """Drops what is cached of some dialogues, or of all; the memory is kept for others."""
+        with self._lock:
+            for slot in list(self._row_of) if slots is None else slots:
+                if slot in self._row_of:
+                    self._known[self._row_of[slot]] = []
+                    self._passes.release(self._row_of[slot])
+
+
+def passes_of(network: GPT2, eos: int, banned: Sequence[int]) -> Passes:
+    """The compiled passes for a plain network (`GPT2.is_plain`), where numba is installed; else those of torch."""
+    from convogym.agents.torch_passes import TorchPasses
+
+    if network.is_plain:
+        try:
+            from convogym.agents.compiled import CompiledPasses
+        except ImportError:
+            pass
+        else:
+            return CompiledPasses(network, eos, banned)
+    return TorchPasses(network, eos, banned)
 
 
 def _shared_length(known: Sequence[int], context: Sequence[int]) -> int:
     """How many ids two sequences share from their beginning."""
     limit = min(len(known), len(context))
-    if list(known[:limit]) == list(context[:limit]):
+    if known[:limit] == context[:limit]:
         return limit
-    return next(i for i in range(limit) if known[i] != context[i])
-
-
-def _similar(fresh: Sequence[Sequence[int]], tokens: int = 4096) -> list[tuple[int, int]]:
-    """Cuts rows into neighbouring groups whose padded size stays within a bound, so that one long row does not stretch all."""
-    groups: list[tuple[int, int]] = []
-    first, width = 0, 0
-    for i, new in enumerate(fresh):
-        wider = max(width, len(new))
-        if i > first and wider * (i - first + 1) > tokens:
-            groups.append((first, i))
-            first, wider = i, len(new)
-        width = wider
-    groups.append((first, len(fresh)))
-    return groups
+    return next(i for i in itertools.count() if known[i] != context[i])

@@ -148,12 +148,19 @@ class GPT2(nn.Module):
         self.speakers: tuple[int, ...] = ()
         """ids of the speaker tokens, whose embeddings are added as token types; () = the model has no types"""
 
-    def types(self, ids: Tensor, before: Tensor | None = None) -> Tensor | None:
+    @property
+    def is_plain(self) -> bool:
+        """Whether all its parts are its own, no adapters among them, in float32 on the processor."""
+        maps = (part for block in self.transformer.layers() for part in block.modules())
+        known = (Block, Attention, MLP, Linear, nn.LayerNorm)
+        weight = self.transformer.wte.weight
+        return weight.dtype == torch.float32 and weight.device.type == "cpu" and all(isinstance(m, known) for m in maps)
+
+    def types(self, ids: Tensor) -> Tensor | None:
         """The type of every token: the last speaker token up to it, the first speaker's where there is none.
 
         Args:
             ids: (B, T) int64.
-            before: (B,) int64, the type of the token before each row; None = rows begin their text.
 
         Returns:
             (B, T) int64 ids, to be embedded like tokens (`token_type_ids` of GPT-2); None where the model has no types.
@@ -163,8 +170,7 @@ class GPT2(nn.Module):
         marks = torch.tensor(self.speakers, device=ids.device)
         places = torch.arange(ids.size(1), device=ids.device).expand_as(ids)
         last = torch.where(torch.isin(ids, marks), places, -1).cummax(1).values  # (B, T)
-        start = marks[:1].expand(len(ids)) if before is None else before
-        return torch.where(last < 0, start[:, None], ids.gather(1, last.clamp(min=0)))
+        return torch.where(last < 0, marks[0], ids.gather(1, last.clamp(min=0)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """GPT-2's initialisation: N(0, 0.02), residual maps scaled by 1 / sqrt(2 n_layer) (Radford et al. 2019, 2.3)."""
@@ -232,7 +238,8 @@ class GPT2(nn.Module):
         keys: Tensor,
         values: Tensor,
         lengths: Tensor | None = None,
-        before: Tensor | None = None,
+        kinds: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states of new tokens, whose keys and values are written to the cache.
 
@@ -241,10 +248,11 @@ class GPT2(nn.Module):
         Args:
             ids: (B, T) int64 new tokens, padded at the right.
             start: (B,) int64, how many tokens of each row are cached already.
-            keys: (n_layer, B, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j.
+            keys: (n_layer, rows, H, capacity, D) cache, changed in place; entry j of a row belongs to its position j.
             values: likewise.
             lengths: (B,) int64, how many of each row's ids are real; None = all.
-            before: (B,) int64, the type of each row's last cached token, where the model has types; None = nothing is cached.
+            kinds: (B, T) int64, the tokens' types where the model has some; None = as `types` says of rows that begin here.
+            places: (B,) int64, all different, which row of the cache each is; None = the first is the first, and so on, of B.
 
         Returns:
             (B, T, C) after the final norm; 0 at padding.
@@ -263,26 +271,26 @@ class GPT2(nn.Module):
             length = int((start + lengths).max())
         real, at = (x.flatten() if place is None else x.flatten()[place] for x in (ids, positions))  # (M,) each
 
+        cached_rows = rows if places is None else places[rows]  # (M,)
+
         def padded(x: Tensor) -> Tensor:
             """(M, ...) -> (B, T, ...)."""
             full = x if place is None else x.new_zeros(b * t, *x.shape[1:]).index_copy_(0, place, x)
             return full.view(b, t, *x.shape[1:])
 
         x = body.wte(real) + body.wpe(at)  # (M, C)
-        types = self.types(ids, before)
+        types = self.types(ids) if kinds is None else kinds
         if types is not None:
             x = x + body.wte(types.flatten() if place is None else types.flatten()[place])
         visible = torch.arange(length, device=ids.device) <= positions[:, :, None]  # (B, T, L)
         for layer, block in enumerate(body.layers()):
             q, k, v = block.attn.c_attn(block.ln_1(x)).view(len(x), 3, block.attn.heads, -1).unbind(1)  # (M, H, D) each
-            keys[layer][rows, :, at] = k
-            values[layer][rows, :, at] = v
-            mixed = F.scaled_dot_product_attention(
-                padded(q).transpose(1, 2),
-                keys[layer, :, :, :length],
-                values[layer, :, :, :length],
-                attn_mask=visible[:, None],
-            )
+            keys[layer][cached_rows, :, at] = k
+            values[layer][cached_rows, :, at] = v
+            known = (keys[layer, :, :, :length], values[layer, :, :, :length])
+            if places is not None:
+                known = (known[0][places], known[1][places])
+            mixed = F.scaled_dot_product_attention(padded(q).transpose(1, 2), *known, attn_mask=visible[:, None])
             mixed = mixed.transpose(1, 2).reshape(b * t, -1)  # (B * T, C)
             x = x + block.attn.c_proj(mixed if place is None else mixed[place])
             x = x + block.mlp(block.ln_2(x))

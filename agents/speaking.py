@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from convogym.agents.decoder import Generated
+from convogym.agents.decoder import Generated, Task
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
+from convogym.layouts import Prompt
 from convogym.speakers import Request, Utterance
 
 SILENCE = "..."  # what stands in the record where a speaker said nothing readable
@@ -21,7 +22,7 @@ class ModelSpeaker:
     """One side of many conversations, spoken by a language model (see `convogym.speakers.Speaker`)."""
 
     def __init__(self, model: LanguageModel, sampling: Sampling | None = None) -> None:
-        """Takes a model; two speakers may share it, each with its own cache.
+        """Takes a model; two speakers may share it, each with its own cache. One may also speak for both sides (`exchange`).
 
         Raises:
             InputError: `sampling.max_tokens` leaves the model no room to read.
@@ -67,25 +68,63 @@ class ModelSpeaker:
         Raises:
             InputError: a persona and its last utterance alone do not fit in the model's context.
         """
-        if not requests:
-            return []
-        room = self._decoder.room - self.sampling.max_tokens
-        prompts = [self.model.prompt(r.persona, r.history, r.goals, room) for r in requests]
-        noise = np.stack([r.noise for r in requests])
-        listened = any(r.heard is not None for r in requests)
-        generated = self._decoder.generate(
-            [r.slot for r in requests],
-            [p.ids for p in prompts],
-            noise,
-            self.sampling,
-            (lambda place, ids: self._tell(requests[place], ids)) if listened else None,
-        )
-        return [self._utterance(g, p.dropped_turns > 0) for g, p in zip(generated, prompts, strict=True)]
+        return self._spoken(requests, lambda place, utterance: None)[0]
 
-    def _tell(self, request: Request, ids: Sequence[int]) -> None:
+    def exchange(
+        self, requests: Sequence[Request], reply_request: Callable[[int, str], Request]
+    ) -> tuple[list[Utterance], list[Utterance]]:
+        """Says a line in each conversation and the reply to it, each reply as soon as its own line is said.
+
+        What is said is what `speak` would say, first asked for the lines and then for the replies.
+
+        Args:
+            requests: of the lines.
+            reply_request: what is asked for after the line of the n-th request, given its text.
+
+        Raises:
+            InputError: a persona and its last utterance alone do not fit in the model's context.
+        """
+        lines, replies = self._spoken(requests, lambda place, line: reply_request(place, line.text))
+        return lines, replies
+
+    def _spoken(
+        self, requests: Sequence[Request], following: Callable[[int, Utterance], Request | None]
+    ) -> tuple[list[Utterance], list[Utterance]]:
+        """The utterances of the requests, and of the requests that follow them; `following` gives none or one for each."""
+        first, second = dict[int, Utterance](), dict[int, Utterance]()
+        prompts: dict[Hashable, Prompt] = {}
+        places: dict[Hashable, int] = {}
+
+        def task(place: int, request: Request) -> Task:
+            side = len(request.history) % 2  # whose context it is: a slot may be asked for both
+            prompt = self.model.prompt(request.persona, request.history, request.goals, room)
+            slot = (request.slot, side)
+            if places.setdefault(slot, place) != place:
+                raise InputError("`slots` must be distinct, got one twice.")
+            prompts[slot] = prompt
+            return Task(slot, prompt.ids, request.noise, self._teller(request))
+
+        def ended(done: Task, generated: Generated) -> Task | None:
+            place = places.pop(done.slot)
+            utterance = self._utterance(generated, prompts[done.slot].dropped_turns > 0)
+            if place in first:
+                second[place] = utterance
+                return None
+            first[place] = utterance
+            request = following(place, utterance)
+            return None if request is None else task(place, request)
+
+        room = self._decoder.room - self.sampling.max_tokens
+        self._decoder.run([task(place, request) for place, request in enumerate(requests)], self.sampling, ended)
+        return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
+
+    def _teller(self, request: Request) -> Callable[[Sequence[int]], None] | None:
         """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
-        if request.heard is not None:
-            request.heard(" ".join(self.model.tokenizer.decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
+        heard = request.heard
+        if heard is None:
+            return None
+        decode = self.model.tokenizer.decode
+        return lambda ids: heard(" ".join(decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
 
     def _utterance(self, generated: Generated, dropped: bool) -> Utterance:
         text = " ".join(self.model.tokenizer.decode(generated.ids).split())

@@ -19,8 +19,9 @@ from convogym.errors import InputError, UnknownNameError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-SCHEMA = 2  # of what this program writes; a change of any field's name, type or meaning takes the next number and a reader
+SCHEMA = 3  # of what this program writes; a change of any field's name, type or meaning takes the next number and a reader
 MAX_INT = 2**256  # seeds drawn from the operating system's entropy have 128 bits
+SUM_TOLERANCE = 1e-6  # by which probabilities may miss 1, for rounding
 MAX_DEPTH = 32  # of nesting in `spec`; keyword arguments of an environment have two or three levels
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -75,7 +76,11 @@ class TurnRecord:
     reply_log_prob: float = 0.0
     """natural log-probability of the reply under its speaker, finite; 0 where it has none"""
     propensity: float | None = None
-    """probability in (0, 1] with which the policy chose the action; None = it did not say"""
+    """probability in (0, 1] with which the action was chosen; None = whoever chose did not say"""
+    propensities: tuple[float, ...] = ()
+    """probability of every action, in the goals' order, summing to 1, `propensity` among them; () = not known"""
+    chosen_by: str | None = None
+    """name of who chose the goal of this turn, e.g. where a person took over; None = whom the episode's `policy` names"""
     corrected_line: str | None = None
     """what a human says the line should have been; None = left as it is. Equal to `line` where the human's words were said in
     the talk itself, in place of the model's"""
@@ -105,6 +110,19 @@ class TurnRecord:
             raise InputError(f"`comparisons` must be a tuple of comparisons, got {_shown(compared)}.")
         if self.propensity is not None and not 0 < self.propensity <= 1:
             raise InputError(f"`propensity` must be in (0, 1], or None where it is not known, got {self.propensity}.")
+        chances: object = self.propensities
+        if not isinstance(chances, tuple | list):
+            raise InputError(f"`propensities` must be a tuple of numbers, got {_shown(chances)}.")
+        object.__setattr__(self, "propensities", tuple(_finite(each, "propensities") for each in chances))
+        if self.propensities:
+            if min(self.propensities) < 0 or abs(sum(self.propensities) - 1) > SUM_TOLERANCE:
+                raise InputError(f"`propensities` must be at least 0 and sum to 1, got {_shown(self.propensities)}.")
+            if self.action >= len(self.propensities) or self.propensities[self.action] != self.propensity:
+                raise InputError(
+                    f"`propensity` must be that of action {self.action} in `propensities`, got {self.propensity}."
+                )
+        if self.chosen_by is not None:
+            check_storable(self.chosen_by, "chosen_by")
         terms = _mapping(self.reward_terms, "reward_terms")
         object.__setattr__(self, "reward_terms", {key: _finite(term, f"reward_terms[{key!r}]") for key, term in terms.items()})
         object.__setattr__(self, "faults", dict(_mapping(self.faults, "faults")))
@@ -287,6 +305,8 @@ def check_turn(record: TurnRecord, number: int, goals: tuple[str, ...]) -> None:
     """
     if record.turn != number:
         raise InputError(f"turns must be numbered 1, 2, ... without gaps: expected turn {number}, got {record.turn}.")
+    if record.propensities and len(record.propensities) != len(goals):
+        raise InputError(f"`propensities` of turn {number} must be {len(goals)}, one a goal, got {len(record.propensities)}.")
     if record.action >= len(goals) or goals[record.action] != record.goal:
         meaning = repr(goals[record.action]) if record.action < len(goals) else f"not among the {len(goals)} goals"
         raise InputError(
@@ -389,7 +409,7 @@ def _check_fields(values: Mapping[str, Any], kind: type[Episode | TurnRecord | C
             )
 
 
-def _read_schema_2(values: Mapping[str, Any]) -> Episode:
+def _read_schema_3(values: Mapping[str, Any]) -> Episode:
     _check_fields(values, Episode, "an episode")
     if not isinstance(values["turns"], list):
         raise InputError(f"`turns` must be a list of turns, got {_shown(values['turns'])}.")
@@ -400,7 +420,8 @@ def _read_schema_2(values: Mapping[str, Any]) -> Episode:
             raise InputError(f"`{where}` must be an object, got {_shown(turn)}.")
         _check_fields(turn, TurnRecord, f"`{where}`")
         try:
-            turns.append(TurnRecord(**{**turn, "comparisons": read_comparisons(turn["comparisons"])}))
+            comparisons = read_comparisons(turn["comparisons"])
+            turns.append(TurnRecord(**{**turn, "comparisons": comparisons}))
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
     return Episode(**{**values, "turns": tuple(turns)})
@@ -422,8 +443,21 @@ def _read_schema_1(values: Mapping[str, Any]) -> Episode:
     turns = values.get("turns")
     if isinstance(turns, list):
         turns = [{**turn, "comparisons": []} if isinstance(turn, dict) else turn for turn in turns]
-    return _read_schema_2({**values, "schema": SCHEMA, "turns": turns, "person": None, "rating": None})
+    return _read_schema_2({**values, "turns": turns, "person": None, "rating": None})
 
 
-READERS: Mapping[int, Callable[[Mapping[str, Any]], Episode]] = {1: _read_schema_1, 2: _read_schema_2}
+def _read_schema_2(values: Mapping[str, Any]) -> Episode:
+    """Schema 2 had no `propensities` and `chosen_by`."""
+    turns = values.get("turns")
+    if isinstance(turns, list):
+        for position, turn in enumerate(turns):
+            if isinstance(turn, dict) and (newer := turn.keys() & {"propensities", "chosen_by"}):
+                raise InputError(
+                    f"`turns[{position}]` must have exactly the fields of its schema; unknown: {', '.join(sorted(newer))}."
+                )
+        turns = [{**turn, "propensities": [], "chosen_by": None} if isinstance(turn, dict) else turn for turn in turns]
+    return _read_schema_3({**values, "schema": SCHEMA, "turns": turns})
+
+
+READERS: Mapping[int, Callable[[Mapping[str, Any]], Episode]] = {1: _read_schema_1, 2: _read_schema_2, 3: _read_schema_3}
 """How each schema is read into the present one."""

@@ -73,6 +73,28 @@ class Speaker(Protocol):
         """Mean last hidden state of each text standing alone, shape (len(texts), feature_size)."""
 
 
+def exchange(
+    goal_speaker: Speaker, responder: Speaker, requests: Sequence[Request], reply_request: Callable[[int, str], Request]
+) -> tuple[list[Utterance], list[Utterance]]:
+    """A line in each conversation and the reply to it.
+
+    A speaker for both sides that has a method `exchange` of its own may begin replies before all lines are said, which is
+    faster; what is said does not depend on it.
+
+    Args:
+        goal_speaker: says the lines.
+        responder: says the replies; may be the same object.
+        requests: of the lines.
+        reply_request: what is asked for after the line of the n-th request, given its text.
+    """
+    own = getattr(goal_speaker, "exchange", None)
+    if own is not None and goal_speaker is responder:
+        lines, replies = own(requests, reply_request)
+        return lines, replies
+    lines = goal_speaker.speak(requests)
+    return lines, responder.speak([reply_request(place, line.text) for place, line in enumerate(lines)])
+
+
 class GoalJudge(Protocol):
     """Says which goals a line carries out."""
 

@@ -70,23 +70,32 @@ CREATE TABLE turns (
     corrected_reply TEXT,
     rating REAL,
     comparisons TEXT NOT NULL DEFAULT '[]',
+    propensities TEXT NOT NULL DEFAULT '[]',
+    chosen_by TEXT,
     PRIMARY KEY (episode, turn)
 ) WITHOUT ROWID;
 """  # seed is text because it may have more than 64 bits; lists and mappings are JSON
 
-# What a store of schema 1 lacks.
-_FROM_1 = """
+# What a store of each older schema lacks of the next.
+_NEXT = {
+    1: """
 ALTER TABLE episodes ADD COLUMN person TEXT;
 ALTER TABLE episodes ADD COLUMN rating REAL;
 ALTER TABLE turns ADD COLUMN comparisons TEXT NOT NULL DEFAULT '[]';
 UPDATE episodes SET schema = 2;
-"""
+""",
+    2: """
+ALTER TABLE turns ADD COLUMN propensities TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE turns ADD COLUMN chosen_by TEXT;
+UPDATE episodes SET schema = 3;
+""",
+}
 
 _HEAD = "number, id, schema, created, seed, policy, responder, goal_speaker, persona, goals, history, spec, finished"
 _HEAD += ", person, rating"
 _TURN = (
     "turn, action, line, reply, reward, reward_terms, faults, line_log_prob, reply_log_prob, propensity, "
-    "corrected_line, corrected_reply, rating, comparisons"
+    "corrected_line, corrected_reply, rating, comparisons, propensities, chosen_by"
 )
 
 
@@ -437,10 +446,11 @@ class EpisodeStore:
         if self._db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
             return
         with self.transaction():
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:  # else another process did it meanwhile
-                for statement in _FROM_1.split(";")[:-1]:
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]  # another process may have done it meanwhile
+            for older in range(version, SCHEMA):
+                for statement in _NEXT[older].split(";")[:-1]:
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _is_ours(self) -> bool:
         """Whether the file is a store that this version reads; False = an empty file. Raises for all others."""
@@ -533,7 +543,7 @@ class EpisodeStore:
 
     def _insert_turns(self, number: int, records: Iterable[TurnRecord]) -> None:
         self._db.executemany(
-            f"INSERT INTO turns (episode, {_TURN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO turns (episode, {_TURN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     number,
@@ -551,6 +561,8 @@ class EpisodeStore:
                     record.corrected_reply,
                     record.rating,
                     _comparisons(record),
+                    json.dumps(record.propensities),
+                    record.chosen_by,
                 )
                 for record in records
             ],
@@ -614,8 +626,8 @@ def _episode(head: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> Episode:
 
 
 def _turn(row: tuple[Any, ...], goals: tuple[str, ...]) -> TurnRecord:
-    turn, action, line, reply, reward, terms, faults, line_log_prob, reply_log_prob, propensity, *by_human = row
-    corrected_line, corrected_reply, rating, comparisons = by_human
+    turn, action, line, reply, reward, terms, faults, line_log_prob, reply_log_prob, propensity, *later = row
+    corrected_line, corrected_reply, rating, comparisons, propensities, chosen_by = later
     return TurnRecord(
         turn=turn,
         action=action,
@@ -632,6 +644,8 @@ def _turn(row: tuple[Any, ...], goals: tuple[str, ...]) -> TurnRecord:
         corrected_reply=corrected_reply,
         rating=rating,
         comparisons=read_comparisons(json.loads(comparisons)),
+        propensities=tuple(json.loads(propensities)),
+        chosen_by=chosen_by,
     )
 
 

@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convogym.episodes import TurnRecord
 
@@ -29,17 +30,23 @@ def split_info(infos: Mapping[str, Any], index: int) -> dict[str, Any]:
     return info
 
 
-def turn_record(info: Mapping[str, Any], reward: float, propensity: float | None) -> TurnRecord:
+def turn_record(
+    info: Mapping[str, Any], reward: float, propensities: npt.ArrayLike = (), chosen_by: str | None = None
+) -> TurnRecord:
     """The turn that one dialogue's step info tells of.
 
     Args:
         info: of a step.
         reward: of the step.
-        propensity: probability with which the policy chose the action; None = not known.
+        propensities: probability that each action had, shape (n,); () or nan = not known.
+        chosen_by: name of who chose the action, where the episode does not say.
     """
+    chances = np.asarray(propensities, dtype=np.float64)
+    known = () if np.isnan(chances).any() else tuple(chances.tolist())
+    action = int(info["action"])
     return TurnRecord(
         turn=int(info["turn"]),
-        action=int(info["action"]),
+        action=action,
         goal=info["goal"],
         line=info["line"],
         reply=info["reply"],
@@ -48,5 +55,7 @@ def turn_record(info: Mapping[str, Any], reward: float, propensity: float | None
         faults={name: bool(value) for name, value in info.get("faults", {}).items()},
         line_log_prob=float(info["line_log_prob"]),
         reply_log_prob=float(info["reply_log_prob"]),
-        propensity=propensity,
+        propensity=known[action] if known else None,
+        propensities=known,
+        chosen_by=chosen_by,
     )

@@ -12,13 +12,20 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from convogym.dialogue import Persona
-from convogym.envs.observations import make_observer
-from convogym.envs.rewards import Reader, Reward, Scorer, build_reward, parse_reward
+from convogym.envs.observations import OBSERVATIONS, Observer, make_observer
+from convogym.envs.reply_states import Encode, EncodedObserver, TokensObserver
+from convogym.envs.rewards import Identification, Reader, Reward, Scorer, build_reward, parse_reward
 from convogym.envs.talks import Parts
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.speakers import Speaker
+
+SENTENCES = "sentence-transformers"
+SENTENCE_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"  # the package's own usual choice
 
 Personas = str | Sequence[Persona | Sequence[str]]
 Goals = str | GoalSet | Sequence[str]
@@ -35,16 +42,11 @@ def resolve_speakers(responder: str | Speaker, goal_speaker: str | Speaker | Non
 
     Args:
         responder: a model name, or a speaker.
-        goal_speaker: the same; None = the responder's model, or the same object.
+        goal_speaker: the same; None = the responder for both sides, which begins replies before all lines are said.
     """
-    loaded = None
-    if isinstance(responder, str):
-        loaded = _load(responder)
-        answers = loaded.responder()
-    else:
-        answers = responder
+    answers = _load(responder).responder() if isinstance(responder, str) else responder
     if goal_speaker is None or goal_speaker == responder:
-        return (loaded.goal_speaker() if loaded else answers), answers
+        return answers, answers
     return (_load(goal_speaker).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
 
 
@@ -122,6 +124,63 @@ def resolve_reader(reader: Reader | None) -> Reader:
     return cast(Reader, load_reader())
 
 
+def check_observation(observation: str) -> None:
+    """Refuses an observation that there is not; what comes after a colon is the encoder's name."""
+    name, _, encoder = observation.partition(":")
+    if name not in OBSERVATIONS or (encoder and name != SENTENCES):
+        raise UnknownNameError("observation", observation, OBSERVATIONS)
+
+
+def resolve_observer(observation: str, responder: Speaker, goals: Sequence[str], num_turns: int) -> Observer:
+    """The observer of a name; see `PersonaChatEnv`.
+
+    Raises:
+        UnknownNameError: there is no such observation.
+        InputError: it needs a language model as responder, or a package that is not installed.
+    """
+    check_observation(observation)
+    name, _, encoder = observation.partition(":")
+    if name in ("last-token", "tokens"):
+        model = getattr(responder, "model", None)
+        if model is None:
+            raise InputError(f"`observation={name!r}` needs a language model as responder, got {responder.name!r}.")
+        if name == "tokens":
+            return TokensObserver(model.tokenizer.encode, model.tokenizer.eos, len(model.tokenizer))
+        from convogym.agents.last_state import last_states
+
+        return EncodedObserver(last_states(model), responder.feature_size, len(goals), num_turns)
+    if name == SENTENCES:
+        encode, size = load_sentence_encoder(encoder or SENTENCE_ENCODER)
+        return EncodedObserver(encode, size, len(goals), num_turns)
+    return make_observer(name, responder.feature_size, goals, num_turns)
+
+
+def load_sentence_encoder(name: str) -> tuple[Encode, int]:
+    """An encoder of the sentence-transformers package, and the length of its vectors.
+
+    Args:
+        name: of the hub, or a folder.
+
+    Raises:
+        InputError: the package is not installed, or there is no such encoder.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as problem:
+        raise InputError(
+            "`observation='sentence-transformers'` needs the package of that name: pip install 'convogym[sentences]'."
+        ) from problem
+    try:
+        encoder = SentenceTransformer(name, device="cpu")
+    except (OSError, ValueError) as problem:
+        raise InputError(f"expected a sentence encoder, a folder or a hub id, got {name!r}: {problem}.") from problem
+
+    def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.asarray(encoder.encode(list(texts), show_progress_bar=False), np.float32)
+
+    return encode, int(encoder.get_sentence_embedding_dimension())
+
+
 def load_scorer() -> Scorer:
     """The language model that comes with the project, as the judge of replies, whoever speaks."""
     from convogym.agents.reply_likelihood import load_scorer as load
@@ -147,7 +206,7 @@ def make_parts(
     goal_set = None if goals == "taught" else resolve_goals(goals)
     check_positive(num_turns, "num_turns")
     check_positive(num_distractors, "num_distractors")
-    make_observer(observation, 1, 1, num_turns)  # names are checked before models are loaded
+    check_observation(observation)  # names are checked before models are loaded
     if not isinstance(reward, Reward):
         parse_reward(reward)
     pool = resolve_personas(personas)
@@ -164,13 +223,15 @@ def make_parts(
             num_distractors=num_distractors,
             hard_distractors=hard_distractors,
         )
+    if observation == "belief" and not any(isinstance(term, Identification) for _, term in reward.terms):
+        raise InputError("`observation='belief'` shows what the judge of `identification` believes: have it in `reward`.")
     return Parts(
         goal_speaker=asks,
         responder=answers,
         personas=pool,
         goals=goal_set,
         reward=reward,
-        observer=make_observer(observation, answers.feature_size, len(goal_set), num_turns),
+        observer=resolve_observer(observation, answers, goal_set.goals, num_turns),
         num_turns=num_turns,
         mask_repeats=mask_repeats,
     )

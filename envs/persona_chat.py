@@ -56,6 +56,11 @@ class PersonaChatEnv(gym.Env[Observation, int]):
     `observation="embedding"`: a float32 `Box` of length `feature_size + 1 + n`: the mean of the responder's last hidden
     states over its replies so far, the turn divided by `num_turns`, and how often each goal was taken, divided by `num_turns`.
     `observation="goals"`: the same without the hidden states, so of length `1 + n`; quicker to learn from.
+    `observation="belief"`: `goals` behind what the judge of the `identification` reward makes of the line-up so far, of length
+    `3 + 3 n`; see `convogym.envs.observations.BeliefObserver`.
+    `observation="last-token"`, `"sentence-transformers"` and `"sentence-transformers:NAME"` (an encoder's name or folder): as
+    `embedding`, with what the responder's model, or that encoder, makes of all replies read alone in place of the mean.
+    `observation="tokens"`: an int64 `Box` of the transcript's newest 512 token ids, -1 at the left of them.
     `observation="text"`: the transcript, one utterance a line, the goal speaker's first.
 
     ## Starting State
@@ -126,7 +131,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             personas: "train", "held-out", a file's path, or the personas.
             goals: "published", "taught" (and those that the goal speaker was taught), a list of goal texts, or a goal set.
             reward: a weighted sum of reward names, or a reward.
-            observation: "embedding", "goals" or "text".
+            observation: one of those above.
             num_turns: turns until the episode terminates.
             num_distractors: how many other personas `identification` tells the true one from.
             hard_distractors: whether those are the ones most like it in words, not any.

@@ -23,7 +23,7 @@ from gymnasium.error import ResetNeeded
 
 from convogym.dialogue import Persona
 from convogym.envs.infos import split_info, turn_record
-from convogym.episodes import JSON, check_storable
+from convogym.episodes import JSON, SUM_TOLERANCE, check_storable
 from convogym.errors import InputError
 from convogym.goals import GoalSet
 from convogym.store import EpisodeStore
@@ -38,6 +38,11 @@ MAX_SPEC_CHARS = (
     2000  # of one argument in a recorded spec: every episode has its own copy, and thousands of personas may be given
 )
 _NOT_THE_EPISODES = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")  # what `make_vec` adds to a spec's kwargs
+
+
+_Choice: TypeAlias = tuple[npt.ArrayLike, str | None]
+"""The chance of each action, () or nan where not known, and the name of who chose, where the episode does not say."""
+_Choices: TypeAlias = list[tuple[Any, str | None]]
 
 
 @dataclass
@@ -56,7 +61,7 @@ class _Recorder:
     def __init__(self, env: Any, store: EpisodeStore, policy: str, places: int) -> None:
         self.store = store
         self.talks: list[_Talk | None] = [None] * places
-        self.propensities: list[float | None] = [None] * places
+        self.choices: _Choices = [((), None)] * places
         self.is_ready = False
         missing = [name for name in ("goals", "responder_name", "goal_speaker_name") if not hasattr(env, name)]
         if missing:
@@ -70,41 +75,53 @@ class _Recorder:
             "goals": tuple(env.goals.goals),
             "spec": spec_of(env),
         }
+        self.num_actions = len(env.goals.goals)
 
     def open(self, place: int, opening: Mapping[str, Any]) -> None:
         """An episode begins at a place, with this reset info."""
         self.talks[place] = _Talk(opening)
         self.is_ready = True
 
-    def offer(self, propensities: npt.ArrayLike) -> None:
-        values = np.asarray(propensities, dtype=np.float64)
-        if values.shape != (len(self.talks),):
-            raise InputError(f"`propensities` must have shape ({len(self.talks)},), got {values.shape}.")
-        known = values[~np.isnan(values)]
-        if not ((known > 0) & (known <= 1)).all():
-            raise InputError(f"`propensities` must be in (0, 1], or nan where not known, got {values.tolist()}.")
-        self.propensities = [None if np.isnan(value) else float(value) for value in values]
+    def offer(self, propensities: npt.NDArray[np.float64], chosen_by: Sequence[str | None] | None) -> None:
+        shape = (len(self.talks), self.num_actions)
+        if propensities.shape != shape:
+            raise InputError(f"`propensities` must have shape {shape}, got {propensities.shape}.")
+        known = propensities[~np.isnan(propensities).any(axis=1)]
+        if not ((known >= 0).all() and (np.abs(known.sum(axis=1) - 1) <= SUM_TOLERANCE).all()):
+            raise InputError(f"`propensities` must be at least 0 and sum to 1, or nan where not known, got {known.tolist()}.")
+        names = [None] * len(self.talks) if chosen_by is None else list(chosen_by)
+        if len(names) != len(self.talks):
+            raise InputError(f"`chosen_by` must name who chose in each of {len(self.talks)} talks, got {len(names)} names.")
+        for name in names:
+            if name is not None:
+                check_storable(name, "chosen_by")
+        self.choices = list(zip(propensities, names, strict=True))
 
-    def ready(self) -> list[float | None]:
-        """The propensities of the step about to be made, which hold for one step; `ResetNeeded` where it may not be made."""
+    def ready(self, actions: Sequence[Any]) -> _Choices:
+        """How the actions of the step about to be made were chosen; `ResetNeeded` where it may not be made."""
         if not self.is_ready:
             raise ResetNeeded("call `reset` before `step`: at the beginning, and after a step that could not be recorded.")
-        offered, self.propensities = self.propensities, [None] * len(self.talks)
+        for action, (chances, _) in zip(actions, self.choices, strict=True):
+            if len(chances) and not np.isnan(chances).any() and not 0 <= action < len(chances):
+                continue  # the environment refuses it
+            if len(chances) and chances[action] == 0:
+                raise InputError(f"`propensities` gave action {action} no chance, and it was taken.")
+        offered, self.choices = self.choices, [((), None)] * len(self.talks)
         return offered
 
-    def write(self, turns: Sequence[tuple[int, Mapping[str, Any], float, bool, float | None]]) -> None:
+    def write(self, turns: Sequence[tuple[int, Mapping[str, Any], float, bool, _Choice]]) -> None:
         """Puts turns on disk, all or none.
 
         Args:
-            turns: (place, step info, reward, whether it was the episode's last, propensity) of each.
+            turns: (place, step info, reward, whether it was the episode's last, how its action was chosen) of each.
         """
         ids: dict[int, str] = {}
         try:
             with self.store.transaction():
                 records = []
-                for place, info, reward, _, propensity in turns:
+                for place, info, reward, _, choice in turns:
                     ids[place] = self._episode(place)
-                    records.append((ids[place], turn_record(info, reward, propensity)))
+                    records.append((ids[place], turn_record(info, reward, *choice)))
                 self.store.append_many(records)
                 for place, _, _, is_over, _ in turns:
                     if is_over:
@@ -154,13 +171,14 @@ class RecordEpisodes(_Wrapper):
         talk = self._recorder.talks[0]
         return talk.episode_id if talk else None
 
-    def set_propensities(self, propensities: npt.ArrayLike) -> None:
-        """Tells with which probability the policy chose the action of the next step.
+    def set_choice(self, propensities: npt.ArrayLike, chosen_by: str | None = None) -> None:
+        """Tells how the action of the next step was chosen.
 
         Args:
-            propensities: one number in (0, 1], or nan where it is not known; a scalar or shape (1,).
+            propensities: probability of each action, shape (n,), summing to 1; nan where not known.
+            chosen_by: name of who chose it, where that is not the policy the recorder was told of.
         """
-        self._recorder.offer(np.atleast_1d(np.asarray(propensities, dtype=np.float64)))
+        self._recorder.offer(np.asarray(propensities, dtype=np.float64)[None], [chosen_by])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environment; an episode that was going on stays unfinished in the store."""
@@ -170,7 +188,7 @@ class RecordEpisodes(_Wrapper):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Takes a turn; it is on disk when this returns."""
-        offered = self._recorder.ready()
+        offered = self._recorder.ready([action])
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._recorder.write([(0, info, float(reward), terminated or truncated, offered[0])])
         return observation, reward, terminated, truncated, info
@@ -194,13 +212,15 @@ class RecordVectorEpisodes(_VectorWrapper):
         """For each talk the id of the episode that goes on; None before its first turn."""
         return tuple(talk.episode_id if talk else None for talk in self._recorder.talks)
 
-    def set_propensities(self, propensities: npt.ArrayLike) -> None:
-        """Tells with which probability the policy chose each action of the next step.
+    def set_choices(self, propensities: npt.ArrayLike, chosen_by: Sequence[str | None] | None = None) -> None:
+        """Tells how the actions of the next step were chosen.
 
         Args:
-            propensities: shape (num_envs,), in (0, 1], or nan where it is not known.
+            propensities: probability of each action in each talk, shape (num_envs, n), rows summing to 1; a row of nan where
+                they are not known.
+            chosen_by: for each talk the name of who chose, None where that is the policy the recorder was told of.
         """
-        self._recorder.offer(propensities)
+        self._recorder.offer(np.asarray(propensities, dtype=np.float64), chosen_by)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the talks (with a `reset_mask` among the options: some); episodes that were going on stay unfinished."""
@@ -211,7 +231,7 @@ class RecordVectorEpisodes(_VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Takes a turn in every talk; all of them are on disk when this returns."""
         recorder = self._recorder
-        offered = recorder.ready()
+        offered = recorder.ready(list(actions))
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         over = np.logical_or(terminated, truncated)
         split = self._split(infos)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from convogym.dialogue import Persona
 from convogym.envs.human_rewards import Learned, Manual, PreferenceHead, TurnReader
 from convogym.envs.language_rewards import Coherence, Language
+from convogym.envs.observations import Belief
 from convogym.envs.persona_rewards import Coverage, MutualPersona
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import PUBLISHED_GOALS, GoalSet
@@ -349,6 +350,13 @@ class Reward:
             {term.name: float(column[i]) for (_, term), column in zip(self.terms, columns, strict=True)}
             for i in range(len(scenes))
         ]
+
+    def belief(self, memories: Sequence[Any]) -> Belief | None:
+        """What the judge of the first `Identification` among the terms believes of a talk; None where there is none."""
+        for (_, term), memory in zip(self.terms, memories, strict=True):
+            if isinstance(term, Identification):
+                return Belief(memory.candidates, np.exp(log_posterior(memory.evidence)))
+        return None
 
     def total(self, values: Mapping[str, float]) -> float:
         """The weighted sum of the terms' values."""

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 
 from convogym.dialogue import MAX_UTTERANCE_CHARS, Persona, check_text
-from convogym.envs.observations import Observation, Observer
+from convogym.envs.observations import Observation, Observer, Seen
 from convogym.envs.rewards import Facts, Reward, Scene, same_text
 from convogym.errors import InputError, UnknownNameError
 from convogym.goals import GoalSet
-from convogym.speakers import Request, Speaker, Utterance
+from convogym.speakers import Request, Speaker, Utterance, exchange
 
 RESET_OPTIONS = ("persona", "history", "episode_seed")
 RESET_INFO = ("persona", "history", "episode_seed", "action_mask")
@@ -216,8 +216,16 @@ class Talks:
 
     def observe(self, slot: int) -> Observation:
         """A new observation of a talk."""
-        talk = self.talks[slot]
-        return self.parts.observer.observe(talk.state, len(talk.turns), talk.goal_counts, talk.utterances)
+        return self._observed([self.talks[slot]])[0]
+
+    def _observed(self, talks: Sequence[Talk]) -> list[Observation]:
+        parts = self.parts
+        return parts.observer.observe(
+            [
+                Seen(talk.state, len(talk.turns), talk.goal_counts, talk.utterances, parts.reward.belief(talk.memories))
+                for talk in talks
+            ]
+        )
 
     def check_action(self, action: Any) -> int:
         """The action as an int; raises `InputError` naming the range if it is none of it."""
@@ -249,7 +257,7 @@ class Talks:
             raise ResetNeeded("a talk that is over or has not begun cannot take a turn: call `reset` first.")
         goals = [self.parts.goals.text(action) for action in actions]
         taken = self._taken(talks, goals, [0] * len(talks), [talk.memories for talk in talks])
-        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+        return self._commit(talks, actions, taken)
 
     def preview(self, slots: Sequence[int]) -> list[list[Preview]]:
         """What each goal would bring in some talks, with the very draws that a turn taken now would have. No talk changes.
@@ -303,9 +311,11 @@ class Talks:
         """
         parts = self.parts
         rows = list(zip(talks, goals, blocks, strict=True))
-        lines = parts.goal_speaker.speak([self._line_request(talk, goal, block) for talk, goal, block in rows])
-        replies = parts.responder.speak(
-            [self._reply_request(talk, line.text, block) for (talk, _, block), line in zip(rows, lines, strict=True)]
+        lines, replies = exchange(
+            parts.goal_speaker,
+            parts.responder,
+            [self._line_request(talk, goal, block) for talk, goal, block in rows],
+            lambda place, line: self._reply_request(rows[place][0], line, rows[place][2]),
         )
         return self._scored(talks, goals, lines, replies, memories)
 
@@ -337,7 +347,7 @@ class Talks:
         talks = [self.talks[slot] for slot in slots]
         goals = [self.parts.goals.text(action) for action in actions]
         taken = self._scored(talks, goals, lines, replies, [talk.memories for talk in talks])
-        return [self._commit(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+        return self._commit(talks, actions, taken)
 
     def _scored(
         self,
@@ -378,15 +388,29 @@ class Talks:
         return Request(2 * (talk.slot + block * len(self.talks)) + 1, talk.persona, (*talk.utterances, line), (), noise)
 
     def _commit(
+        self,
+        talks: Sequence[Talk],
+        actions: Sequence[int],
+        taken: Sequence[tuple[Scene, Utterance, Utterance, dict[str, float]]],
+    ) -> list[Outcome]:
+        told = [self._enter(talk, action, *each) for talk, action, each in zip(talks, actions, taken, strict=True)]
+        observations = self._observed(talks)
+        return [
+            Outcome(observation, reward, talk.is_over, info)
+            for talk, observation, (reward, info) in zip(talks, observations, told, strict=True)
+        ]
+
+    def _enter(
         self, talk: Talk, action: int, scene: Scene, line: Utterance, reply: Utterance, values: dict[str, float]
-    ) -> Outcome:
+    ) -> tuple[float, dict[str, Any]]:
+        """Makes a turn part of a talk; gives its reward and info."""
         reward = self.parts.reward.total(values)
         talk.utterances = (*talk.utterances, line.text, reply.text)
         talk.line_goals = (*talk.line_goals, scene.goal)
         talk.turns = (*talk.turns, TakenTurn(scene.goal, line.text, reply.text, reward))
         talk.goal_counts[action] += 1
         talk.state = scene.state
-        talk.is_over = terminated = len(talk.turns) >= self.parts.num_turns
+        talk.is_over = len(talk.turns) >= self.parts.num_turns
         info = {
             "turn": len(talk.turns),
             "action": action,
@@ -408,4 +432,4 @@ class Talks:
             "persona": talk.persona,
             "action_mask": talk.int_mask(),
         }
-        return Outcome(self.observe(talk.slot), reward, terminated, info)
+        return reward, info

@@ -31,7 +31,7 @@ from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoo
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
 from convogym.experiments.matrix_floor import READ_ROWS, RowCost, floor_seconds, needed_work, row_operations, row_seconds
-from convogym.experiments.scripted_talks import Recorder, Script, Talked, converse, one_after_another, play
+from convogym.experiments.scripted_talks import Recorder, Script, Talked, converse, in_turn, one_after_another, play
 from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import LAYOUTS
 from convogym.personas import load_personas
@@ -118,23 +118,23 @@ class ForgetfulSpeaker(ModelSpeaker):
         self._decoder.forget()
 
 
-class _Pair:
-    """A goal speaker and a responder of one model, each with its own cache, for the environment and for scripts alike."""
+class _Both:
+    """A speaker for both sides, for the environment and for scripts alike."""
 
     def __init__(self, model: LanguageModel, sampling: Sampling) -> None:
         self._model = model
-        self.lines, self.replies = ForgetfulSpeaker(model, sampling), ForgetfulSpeaker(model, sampling)
-        self.recorders = (Recorder(self.lines), Recorder(self.replies))
+        self.speaker = ForgetfulSpeaker(model, sampling)
+        self._recorder = Recorder(self.speaker)
 
     @property
     def cache_bytes(self) -> int:
-        return self.lines.cache_bytes + self.replies.cache_bytes
+        return self.speaker.cache_bytes
 
     def env(self, number: int, turns: int, personas: tuple[Persona, ...], reward: Reward) -> PersonaChatVectorEnv:
         return PersonaChatVectorEnv(
             number,
-            goal_speaker=self.recorders[0],
-            responder=self.recorders[1],
+            goal_speaker=self._recorder,
+            responder=self._recorder,
             personas=personas,
             reward=reward,
             num_turns=turns,
@@ -145,17 +145,16 @@ class _Pair:
         self, env: PersonaChatVectorEnv, seeds: Sequence[int], actions: npt.NDArray[np.int64], tick: Tick
     ) -> tuple[Talked, Script]:
         self._begin(self._model.layout)
-        return play(env, seeds, actions, *self.recorders, tick)
+        return play(env, seeds, actions, self._recorder, tick)
 
     def converse(self, script: Script, layout: str, tick: Tick) -> Talked:
         self._begin(layout)
-        return converse(script, self.lines.speak, self.replies.speak, tick)
+        return converse(script, self.speaker.exchange, tick)
 
     def _begin(self, layout: str) -> None:
-        """The same speakers and caches serve every layout; only the prompts differ."""
-        for speaker in (self.lines, self.replies):
-            speaker.model = dataclasses.replace(self._model, layout=layout)
-            speaker.forget()
+        """The same speaker and cache serve every layout; only the prompts differ."""
+        self.speaker.model = dataclasses.replace(self._model, layout=layout)
+        self.speaker.forget()
 
 
 def benchmark(
@@ -203,7 +202,7 @@ class _Found:
     row_seconds: list[dict[int, RowCost]]
     """by rows multiplied together: the numbers of dialogues and `READ_ROWS`"""
     cache_bytes: int
-    """of the pair of speakers that spoke in all environments"""
+    """of the speaker that spoke in all environments"""
     max_tokens: int
     """the longest utterance"""
     environment_memory: float | None
@@ -223,34 +222,34 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
         return [next(seeds) for _ in range(number)], rng.integers(len(DEFAULT_GOALS), size=(turns, number))
 
     personas = load_personas("train")
-    pair, long_pair = _Pair(model, sampling), _Pair(model, sampling)
+    both, long = _Both(model, sampling), _Both(model, sampling)
     terms = build_reward(
         reward,
         personas=personas,
         goals=DEFAULT_GOALS,
-        embed=pair.replies.embed,
+        embed=both.speaker.embed,
         reader=functools.cache(load_reader),  # once for all environments, and only if a term needs it
         scorer=functools.cache(load_scorer),
     )
-    envs = {size: pair.env(size, plan.turns, personas, terms) for size in plan.sizes}
+    envs = {size: both.env(size, plan.turns, personas, terms) for size in plan.sizes}
 
     episodes, actions = draw(plan.turns, plan.largest)
-    _, script = pair.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
-    found = _Found({}, {}, [], [], pair.cache_bytes, sampling.max_tokens, peak_memory_mb())
+    _, script = both.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
+    found = _Found({}, {}, [], [], both.cache_bytes, sampling.max_tokens, peak_memory_mb())
     for size, env in envs.items():
         if size != plan.largest:
-            pair.play(env, episodes[:size], actions[:1, :size], tick)
+            both.play(env, episodes[:size], actions[:1, :size], tick)
     opening = Script(script.lines[:1], script.replies[:1])
     for layout in LAYOUTS:
-        pair.converse(opening, layout, tick)
-    long_env = long_pair.env(plan.together, plan.late_turn, personas, terms)
-    _, long_script = long_pair.play(long_env, *draw(plan.late_turn, plan.together), tick)
+        both.converse(opening, layout, tick)
+    long_env = long.env(plan.together, plan.late_turn, personas, terms)
+    _, long_script = long.play(long_env, *draw(plan.late_turn, plan.together), tick)
     network = in_transformers(model)
     reference = ReferenceLoop(model, network, sampling, seed)
     generate = BatchedGenerate(model, network, sampling, seed)
     others = ((REFERENCE, reference.speak, 1), (GENERATE, generate.speak, plan.together))
     for _, speak, size in others:
-        converse(opening.part(0, size), speak, speak, tick)
+        converse(opening.part(0, size), in_turn(speak, speak), tick)
 
     def record(system: str, size: int, parts: Sequence[Talked]) -> None:
         found.side_by_side[system] = size
@@ -259,18 +258,18 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
     for _ in range(plan.repeats):
         episodes, actions = draw(plan.turns, plan.largest)
         for size, env in envs.items():
-            played = [pair.play(env, episodes[a:b], actions[:, a:b], tick) for a, b in plan.rounds(size)]
+            played = [both.play(env, episodes[a:b], actions[:, a:b], tick) for a, b in plan.rounds(size)]
             record(_of("environment", model.layout, size), size, [talked for talked, _ in played])
             if size == plan.largest:
                 script = played[0][1]
         found.scripts.append(script)
         for layout in LAYOUTS:
             for size in plan.sizes:
-                talked = [pair.converse(script.part(a, b), layout, tick) for a, b in plan.rounds(size)]
+                talked = [both.converse(script.part(a, b), layout, tick) for a, b in plan.rounds(size)]
                 record(_of("engine", layout, size), size, talked)
         for system, speak, size in others:
-            record(system, size, [converse(script.part(a, b), speak, speak, tick) for a, b in plan.rounds(size)])
-        record(LONG, plan.together, [long_pair.converse(long_script, model.layout, tick)])
+            record(system, size, [converse(script.part(a, b), in_turn(speak, speak), tick) for a, b in plan.rounds(size)])
+        record(LONG, plan.together, [long.converse(long_script, model.layout, tick)])
         found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in {*plan.sizes, READ_ROWS}})
     return found
 

@@ -27,14 +27,17 @@ from convogym.experiments.options import (
     Personas,
     Reward,
     Seed,
+    Seen,
     Tensorboard,
     check_algorithm,
     check_file,
     check_fits,
+    check_observation,
     load_model,
     make_policy,
     open_store,
-    policy_for,
+    runs_in,
+    taught_by,
 )
 from convogym.text import printable
 
@@ -203,10 +206,10 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = make_policy(policy, seed, trust) if goals == "published" else None  # a wrong one is told before a model is loaded
-    loaded, places = load_model(model), min(num_envs, episodes)
-    env = collecting.make_env(loaded, places, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
-    chosen = chosen or policy_for(env, policy, seed, trust)
+    loaded = load_model(model) if goals == "taught" else None  # else a wrong policy is told before a model is loaded
+    chosen = make_policy(policy, seed, trust, taught_by(loaded))
+    loaded, size = loaded or load_model(model), min(num_envs, episodes)
+    [env] = collecting.make_envs(loaded, [chosen], size, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
     check_fits(chosen, env)
     with open_store(store) as opened:
         assert opened is not None
@@ -219,15 +222,13 @@ def collect(
 def train_policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns to learn from.")],
-    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, maskable-ppo, recurrent-ppo, a2c, dqn or qr-dqn.")] = "ppo",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
     personas: Personas = "train",
     reward: Reward = "identification",
-    observation: Annotated[
-        str, typer.Option(help="What the policy sees: goals (those used, and the turn) or embedding (the replies too).")
-    ] = "goals",
+    observation: Seen = "goals",
     gamma: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Weight of later rewards; by default the algorithm's own.")
     ] = None,
@@ -245,8 +246,7 @@ def train_policy(
     console = Console(json)
     check_env_options(personas, reward, num_envs, num_turns)
     check_algorithm(algo)
-    if observation not in ("goals", "embedding"):
-        raise UnknownNameError("observation", observation, ("goals", "embedding"))
+    check_observation(observation)
     loaded = load_model(model)
     for folder in filter(None, (out, tensorboard)):
         check_out(folder)
@@ -364,7 +364,11 @@ def train_reader(
 @evaluate.command("policy", epilog="Example: convogym evaluate policy --policy runs/ppo --policy random --episodes 200")
 def evaluate_policy(
     policy: Annotated[
-        list[str], typer.Option(help="random, cycle, cycle:3,1,2, lookahead, or a folder; several are compared pairwise.")
+        list[str],
+        typer.Option(
+            help="random, cycle, cycle:3,1,2, lookahead, a policy's folder, or a folder of those: runs that differ in their "
+            "seed alone are compared as one. Several are compared pairwise."
+        ),
     ],
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each policy.")] = 200,
     model: Model = "persona-mini",
@@ -386,17 +390,18 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    chosen = [make_policy(each, seed, trust) for each in policy] if goals == "published" else []
-    loaded, places = load_model(model), min(num_envs, episodes)
-    env = collecting.make_env(loaded, places, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
-    chosen = chosen or [policy_for(env, each, seed, trust) for each in policy]
-    for each in chosen:
+    loaded = load_model(model) if goals == "taught" else None
+    known = taught_by(loaded)
+    chosen = [make_policy(each, seed, trust, known) for name in policy for each in runs_in(name)]
+    loaded, size = loaded or load_model(model), min(num_envs, episodes)
+    envs = collecting.make_envs(loaded, chosen, size, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
+    for each, env in zip(chosen, envs, strict=True):
         check_fits(each, env)
     reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(
             chosen,
-            env,
+            envs,
             episodes,
             seed=seed,
             deterministic=not sample,
@@ -407,7 +412,7 @@ def evaluate_policy(
         )
     if len(chosen) == 1:
         [(name, only)] = found.pop("policies").items()
-        del found["differences"]
+        del found["differences"], found["methods"]
         found = {"policy": name, **only, **found}
     if not json:
         found.pop("returns")

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from convogym.envs.vector import PersonaChatVectorEnv
 
 NUM_ENVS = 64  # dialogues side by side, as long as nobody says otherwise
-_NOT_THE_EPISODES = ("num_envs", "vectorization_mode", "autoreset_mode", "reader")  # arguments that do not change an episode
+# Arguments that do not change an episode, given what was chosen in it.
+_NOT_THE_EPISODES = ("num_envs", "vectorization_mode", "autoreset_mode", "reader", "observation")
 
 
 def make_env(
@@ -65,12 +66,13 @@ def make_env(
         goals: published, or taught: those and what the goal speaker was taught.
     """
     named: dict[str, Any] = {} if goals == "published" else {"goals": goals}  # records name what differs from the usual
+    both = model.responder(sampling)
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
         vectorization_mode="vector_entry_point",
-        responder=responder or model.responder(sampling),
-        goal_speaker=goal_speaker or model.goal_speaker(sampling),
+        responder=responder or both,
+        goal_speaker=goal_speaker or both,
         personas=personas,
         reward=reward,
         num_turns=num_turns,
@@ -80,6 +82,24 @@ def make_env(
     )
     env.unwrapped.spec.kwargs.pop("autoreset_mode")  # `gym.make(**episode.spec)` is to make the single form
     return env  # type: ignore[no-any-return]
+
+
+def make_envs(model: LanguageModel, policies: Sequence[Policy], num_envs: int, **options: Any) -> list[PersonaChatVectorEnv]:
+    """The environment of each policy: the same in all but what the policy sees, which is what it was trained on.
+
+    Args:
+        model: says lines and replies; once, for all of them.
+        policies: those that were not trained get what is cheapest to make.
+        num_envs: dialogues side by side.
+        **options: of `make_env`, but for `observation`.
+    """
+    shared: dict[str, Any] = {"responder": model.responder(), "goal_speaker": model.goal_speaker(), **options}
+    made: dict[str, PersonaChatVectorEnv] = {}
+    for policy in policies:
+        name = getattr(policy, "observation", "goals")
+        if name not in made:
+            made[name] = make_env(model, num_envs, observation=name, **shared)
+    return [made[getattr(policy, "observation", "goals")] for policy in policies]
 
 
 def check_env_options(personas: str, reward: str, num_envs: int = 1, num_turns: int = 1) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from convogym import grammar, steered_talk, weak_labels
-from convogym.dialogue import Dialogue, Persona
+from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import InputError
+from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import Example, Tokenizer, line_examples, plain_examples, responder_examples
 from convogym.readers import read_dialogues
 from convogym.stating import stated_by_words
@@ -109,6 +110,8 @@ class Share:
     """speaker 2's view, with the persona where there is one"""
     lines: float = 0.0
     """speaker 1's view, with goals in place"""
+    asked: float = 0.0
+    """speaker 1's view, with `asked` lines in it"""
     swapped: float = 0.0
     """speaker 1's utterances learnt as replies, with that speaker's persona"""
     limit: int = 1 << 30
@@ -156,6 +159,22 @@ def reordered(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
     return Dialogue(turns, persona, mixed(dialogue.partner_persona)[0], dialogue.source)
 
 
+def asked(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+    """The dialogue with half of its lines replaced by a grammar question after a random goal, reacting to the reply before.
+
+    So that a goal is carried out whatever was talked about: people's dialogues have few goals, the grammar's no small talk.
+    The replies that follow do not answer such lines; only lines are to be learnt from it.
+    """
+    turns: list[Turn] = []
+    for turn in dialogue.turns:
+        if rng.random() < 0.5:
+            goal = int(rng.integers(len(DEFAULT_GOALS)))
+            line = grammar.question(rng, goal, (turns[-1].reply or "") if turns else "")
+            turn = Turn(line, turn.reply, (DEFAULT_GOALS.goals[goal],))
+        turns.append(turn)
+    return dataclasses.replace(dialogue, turns=tuple(turns))
+
+
 def epoch_maker(
     mix: Mix, corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, layout: str, max_tokens: int, seed: int
 ) -> Callable[[int], list[Example]]:
@@ -189,6 +208,9 @@ def epoch_maker(
                     examples += responder_examples(tokenizer, stated_by_words(reordered(other, rng)), max_tokens)
             for dialogue in _draw(dialogues, share.lines, share.limit, rng):
                 labelled = weak_labels.label(dialogue)
+                examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
+            for dialogue in _draw(dialogues, share.asked, share.limit, rng):
+                labelled = asked(weak_labels.label(dialogue), rng)
                 examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
         for number in range(mix.grammar + mix.grammar_replies):
             shortest, longest = mix.grammar_turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from convogym.dialogue import Persona
 from convogym.errors import InputError
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, stoppable
-from convogym.experiments.identification import calibration, posteriors, standings
+from convogym.experiments.identification import calibration, fitted_temperature, posteriors, standings
 from convogym.experiments.rollout import EpisodeResult, run_episodes
 from convogym.metrics import bootstrap_interval
 from convogym.policies.base import Policy
@@ -41,8 +42,10 @@ def evaluate_calibration(
         tick: told how many episodes were done.
 
     Returns:
-        `ece`, the expected calibration error over all turns in 10 bins; `after` each turn: the true persona's mean chance with
-        its interval, and the error; `bins`: mean confidence, share right and number.
+        `ece`, the expected calibration error over all turns in 10 bins; `temperature`, what the log-likelihoods should have
+        been divided by (1 = none needed), and `ece_at_temperature`, the error if they had been, both from these very talks;
+        `rises`, whether the true persona's mean chance rises with every turn; `after` each turn: that chance with its interval,
+        and the error; `bins`: mean confidence, share right and number.
 
     Raises:
         InputError: too few episodes or personas.
@@ -58,6 +61,7 @@ def evaluate_calibration(
         played = run_episodes(env, policy, run_seeds(seed, episodes, "evaluate"), policy_seed=seed, on_episode=count)
     standing = standings(played, matcher, pool, seed)
     found = calibration(standing)
+    temperature = fitted_temperature(standing)
     chances = np.stack([posteriors(each) for each in standing])[:, :, 0]  # (episodes, T)
     after = []
     for turn in range(chances.shape[1]):
@@ -72,6 +76,9 @@ def evaluate_calibration(
         )
     return {
         "ece": found.error,
+        "rises": all(later["chance_of_true"] > earlier["chance_of_true"] for earlier, later in itertools.pairwise(after)),
+        "temperature": temperature,
+        "ece_at_temperature": calibration([each / temperature for each in standing]).error,
         "policy": policy.name,
         "responder": env.unwrapped.responder_name,
         "episodes": episodes,

@@ -1,16 +1,19 @@
 """How much reward policies get on the same episodes: means, intervals, paired differences. Prints nothing; gives dicts.
 
-All policies talk to the same personas with the same seeds, so their returns are compared episode by episode.
+All policies talk to the same personas with the same seeds, so their returns are compared episode by episode. Policies that
+differ in nothing but the seed they were trained with are runs of one method and are compared as one.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convogym.dialogue import Persona
 from convogym.envs.persona_rewards import stated_facts
@@ -20,11 +23,14 @@ from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
 from convogym.experiments.identification import FactRanking, places, rank_facts, standings, turns_to_first
 from convogym.experiments.rollout import EpisodeResult, run_episodes
 from convogym.goals import PUBLISHED_GOALS
-from convogym.metrics import bootstrap_interval, detectable_difference, distinct_n, paired_difference, repetition_rate
+from convogym.metrics import bootstrap_interval, crossed_interval, detectable_difference, distinct_n, repetition_rate
 from convogym.policies.base import Policy
 from convogym.speakers import GoalJudge, PersonaMatcher
 
 LEVEL = 0.95
+LESS_IS_BETTER = ("turns_to_first",)
+
+Table = npt.NDArray[np.float64]
 
 
 def evaluate_policies(
@@ -43,7 +49,8 @@ def evaluate_policies(
 
     Args:
         policies: at least one; those of one name are told apart by numbers.
-        env: a `PersonaChatVectorEnv` with NextStep autoreset; its personas should be held-out ones.
+        env: a `PersonaChatVectorEnv` with NextStep autoreset, or one for each policy, alike in all but what policies see; its
+            personas should be held-out ones.
         episodes: episodes of each policy, at least 2.
         seed: of the episodes and the bootstrap.
         deterministic: each policy's most probable goals instead of drawn ones (random goals stay random).
@@ -54,19 +61,24 @@ def evaluate_policies(
 
     Returns:
         `policies`: by name what `summary` tells, with a matcher what `identified` tells, and with a judge `goals_followed`,
-        the share of lines that carry out their goal. `differences`: for every two of them `a`, `b`, the mean of a's return
-        minus b's on the same episode with its interval, `detectable`, the smallest true difference that so many episodes
-        would likely show, and `winner`, None where the interval includes zero. `returns`: by name, in the order of the
-        episodes. Besides `n`, `seed`, `level`, `deterministic`, `environment`, `seconds` and `machine`.
+        the share of lines that carry out their goal. `methods`: the names of each method's runs, by the method's name.
+        `differences`: for every two methods (a policy alone is one, too) `a`, `b`, the mean of a's return minus b's on the
+        same episode with its interval over episodes and runs, `detectable`, the smallest true difference that so many
+        episodes would likely show, `winner`, None where the interval includes zero, and `also`: the same of `prec_5` and
+        `turns_to_first`, with a matcher. `returns`: by name, in the order of the episodes. Besides `n`, `seed`, `level`,
+        `deterministic`, `environment`, `seconds` and `machine`.
 
     Raises:
-        InputError: no policy, or fewer than 2 episodes.
+        InputError: no policy, fewer than 2 episodes, or not as many environments as policies.
         Stopped: Ctrl-C.
     """
     if not policies:
         raise InputError("`policies` must hold at least one policy, got none.")
     if episodes < 2:
         raise InputError(f"`episodes` must be at least 2, to make an interval of, got {episodes}.")
+    envs = list(env) if isinstance(env, list | tuple) else [env] * len(policies)
+    if len(envs) != len(policies):
+        raise InputError(f"`env` must be one environment or one for each of the {len(policies)} policies, got {len(envs)}.")
     began = time.monotonic()
     seeds = run_seeds(seed, episodes, "evaluate")
     played: dict[str, list[EpisodeResult]] = {}
@@ -75,42 +87,83 @@ def evaluate_policies(
         tick(1)
 
     with stoppable(lambda: "An evaluation that is not complete tells nothing, so nothing was kept."):
-        for name, policy in zip(distinct_names(policies), policies, strict=True):
-            played[name] = run_episodes(env, policy, seeds, deterministic=deterministic, policy_seed=seed, on_episode=count)
+        for name, policy, own in zip(distinct_names(policies), policies, envs, strict=True):
+            played[name] = run_episodes(own, policy, seeds, deterministic=deterministic, policy_seed=seed, on_episode=count)
     summaries = {name: summary(results, seed) for name, results in played.items()}
+    measured: dict[str, dict[str, list[float]]] = {name: {"return": returns_of(results)} for name, results in played.items()}
     for name, results in played.items():
         if matcher is not None:
-            summaries[name] |= identified(results, matcher, pool, seed)
+            found, each = identified(results, matcher, pool, seed)
+            summaries[name] |= found
+            measured[name] |= each
         if judge is not None:
             summaries[name]["goals_followed"] = goals_followed(results, judge)
-    differences = []
-    for first, second in itertools.combinations(played, 2):
-        a, b = np.array(returns_of(played[first])), np.array(returns_of(played[second]))
-        gap = paired_difference(a, b, np.random.default_rng(seed), LEVEL)
-        winner = first if gap.low > 0 else second if gap.high < 0 else None
-        differences.append(
-            {
-                "a": first,
-                "b": second,
-                "mean": gap.mean,
-                "mean_interval": [gap.low, gap.high],
-                "detectable": detectable_difference(a - b),
-                "n": gap.n,
-                "winner": winner,
-            }
-        )
+    runs = methods(dict(zip(played, policies, strict=True)))
+    tables = {
+        method: {measure: np.array([measured[name][measure] for name in names]) for measure in measured[names[0]]}
+        for method, names in runs.items()
+    }
     return {
         "policies": summaries,
-        "differences": differences,
+        "methods": runs,
+        "differences": [difference(a, b, tables[a], tables[b], seed) for a, b in itertools.combinations(tables, 2)],
         "returns": {name: returns_of(results) for name, results in played.items()},
         "n": episodes,
         "seed": seed,
         "level": LEVEL,
         "deterministic": deterministic,
-        "environment": environment(env),
+        "environment": environment(envs[0]),
         "seconds": round(time.monotonic() - began, 3),
         "machine": machine(),
     }
+
+
+def methods(policies: Mapping[str, Policy]) -> dict[str, list[str]]:
+    """The policies' names by method: trained ones whose training differs in the seed alone are runs of one."""
+    by_training: dict[str, list[str]] = {}
+    for name, policy in policies.items():
+        spec: Any = getattr(policy, "spec", None)
+        told = getattr(spec, "training", None)
+        key = name
+        if told and "seed" in told and "total_steps" in told:
+            same = {part: told.get(part) for part in ("total_steps", "hyperparameters", "environment")}
+            key = json.dumps([spec.algorithm, spec.observation_size, list(spec.net_arch), same], sort_keys=True, default=str)
+        by_training.setdefault(key, []).append(name)
+    found: dict[str, list[str]] = {}
+    for names in by_training.values():
+        algorithm = getattr(getattr(policies[names[0]], "spec", None), "algorithm", "")
+        method = names[0] if len(names) == 1 else f"{algorithm} x {len(names)}"
+        while method in found:
+            method += "'"
+        found[method] = names
+    return found
+
+
+def difference(a: str, b: str, first: Mapping[str, Table], second: Mapping[str, Table], seed: int) -> dict[str, Any]:
+    """How two methods differ; see `evaluate_policies`.
+
+    Args:
+        a: name of the one.
+        b: name of the other.
+        first: by measure what each of its runs got in each episode, shape (runs, episodes).
+        second: the same of the other, on the same episodes.
+        seed: of the bootstrap. Runs of the two are not paired: where both have several, the second's are averaged.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    for measure in first:
+        gaps = first[measure] - second[measure].mean(axis=0)  # (runs, episodes)
+        if len(gaps) == 1 and len(second[measure]) > 1:
+            gaps = first[measure] - second[measure]  # (the second's runs, episodes)
+        interval = crossed_interval(gaps, np.random.default_rng(seed), LEVEL)
+        low, high = (-interval.high, -interval.low) if measure in LESS_IS_BETTER else (interval.low, interval.high)
+        told[measure] = {
+            "mean": interval.mean,
+            "mean_interval": [interval.low, interval.high],
+            "detectable": detectable_difference(gaps.mean(axis=0)),
+            "n": interval.n,
+            "winner": a if low > 0 else b if high < 0 else None,
+        }
+    return {"a": a, "b": b, **told.pop("return"), "also": told}
 
 
 def summary(results: Sequence[EpisodeResult], seed: int) -> dict[str, Any]:
@@ -148,7 +201,7 @@ def summary(results: Sequence[EpisodeResult], seed: int) -> dict[str, Any]:
 
 def identified(
     results: Sequence[EpisodeResult], matcher: PersonaMatcher, pool: Sequence[Persona], seed: int
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """How well talks show whose they are.
 
     Args:
@@ -160,18 +213,20 @@ def identified(
     Returns:
         `true_persona_first`, the share of talks after which the true persona is the likeliest of 21, with its interval;
         `turns_to_first`, the mean first turn after which it is, one more than there are turns where it never is; and the
-        fields of `FactRanking` averaged over talks.
+        fields of `FactRanking` averaged over talks. And of each talk `prec_5` and `turns_to_first`.
     """
     standing = standings(results, matcher, pool, seed)
     firsts = np.array([places(each)[-1] == 1 for each in standing], dtype=float)
     interval = bootstrap_interval(firsts, np.random.default_rng(seed), LEVEL)
-    ranked = np.mean(rank_facts(results, matcher, pool, seed), axis=0)
-    return {
+    ranked = rank_facts(results, matcher, pool, seed)
+    turns = [float(turns_to_first(each)) for each in standing]
+    found = {
         "true_persona_first": interval.mean,
         "true_persona_first_interval": [interval.low, interval.high],
-        "turns_to_first": float(np.mean([turns_to_first(each) for each in standing])),
-        **{name: float(value) for name, value in zip(FactRanking._fields, ranked, strict=True)},
+        "turns_to_first": float(np.mean(turns)),
+        **{name: float(value) for name, value in zip(FactRanking._fields, np.mean(ranked, axis=0), strict=True)},
     }
+    return found, {"prec_5": [float(each.prec_5) for each in ranked], "turns_to_first": turns}
 
 
 def goals_followed(results: Sequence[EpisodeResult], judge: GoalJudge) -> float | None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convogym.agents.sampling import Sampling
-from convogym.experiments.collect import make_env
+from convogym.experiments.collect import make_envs
 from convogym.experiments.console import Tick, ignore_ticks
 from convogym.experiments.evaluate_policy import evaluate_policies
 from convogym.personas import load_personas
@@ -115,8 +115,9 @@ def run_grid(
             responder = WithoutPersona(responder)
         for name, policy in policies.items():
             asks: Speaker = model.goal_speaker()
-            env = make_env(
+            [env] = make_envs(
                 model,
+                [policy],
                 min(num_envs, episodes),
                 personas=personas,
                 num_turns=num_turns,

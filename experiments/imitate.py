@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convogym.envs.observations import GOAL_BLOCKS
 from convogym.episodes import Episode
 from convogym.errors import InputError
 from convogym.experiments.collect import run_seeds
@@ -94,6 +95,7 @@ def dagger(
     if episodes < 1 or rounds < 1:
         raise InputError(f"`episodes` and `rounds` must be at least 1, got {episodes} and {rounds}.")
     base = env.unwrapped
+    shown = "" if base.spec is None else str(base.spec.kwargs.get("observation", "embedding"))
     size, turns, goals = env.num_envs, base.num_turns, tuple(base.goals.goals)
     batches = -(-episodes // size)
     seeds = np.array(run_seeds(seed, rounds * batches * size, "imitate")).reshape(rounds, batches, size)
@@ -124,7 +126,16 @@ def dagger(
                     gained += rewards
                 returns += gained.tolist()
                 tick(size)
-            learner = clone(np.concatenate(seen), np.concatenate(asked), len(goals), seed, algorithm=algorithm, goals=goals)
+            learner = clone(
+                np.concatenate(seen),
+                np.concatenate(asked),
+                len(goals),
+                seed,
+                algorithm=algorithm,
+                goals=goals,
+                goal_blocks=GOAL_BLOCKS.get(shown, 0),
+                environment={"observation": shown} if shown else None,
+            )
             told.append(
                 {
                     "played_by": expert.name if number == 0 else "learner",

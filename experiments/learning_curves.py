@@ -27,6 +27,7 @@ def learning_curves(
     seeds: int = 5,
     seed: int = 0,
     observation: str = "goals",
+    resume: bool = False,
     tick: Tick = ignore_ticks,
     **options: Any,
 ) -> dict[str, Any]:
@@ -40,12 +41,15 @@ def learning_curves(
         seeds: runs of each algorithm, at least 2.
         seed: the first run's; the others' follow.
         observation: what the policies see.
+        resume: take over runs of the same steps and settings that `out` has finished already. Not to be used where the model
+            or its judge has changed under the same name.
         tick: told how many turns were done.
         **options: of `train_policy`: reward, personas, num_envs, num_turns.
 
     Returns:
         `curves`: by algorithm a list of points with `turns`, the mean over seeds of the mean return since the last point, its
-        interval over seeds, and `n`; `runs`: each run's last mean return; and what was trained.
+        interval over seeds, and `n`; `runs`: each run's last mean return; `seconds_a_run`: mean over the runs made now, None
+        where there was none; and what was trained.
 
     Raises:
         InputError: a number or name makes no sense.
@@ -56,14 +60,20 @@ def learning_curves(
     began = time.monotonic()
     curves: dict[str, list[dict[str, Any]]] = {}
     runs: list[dict[str, Any]] = []
+    seconds: list[float] = []
     for name in algorithms:
         found = []
         for number in range(seed, seed + seeds):
-            learnt = train_policy(
-                model, name, steps, out / f"{name}-{number}", observation=observation, seed=number, tick=tick, **options
-            )
-            found.append(learnt["curve"])
-            runs.append({"algorithm": name, "seed": number, "last_mean_return": learnt["last_mean_return"]})
+            folder = out / f"{name}-{number}"
+            curve = _finished(folder, name, steps, number, {**options, "observation": observation}) if resume else None
+            if curve is None:
+                learnt = train_policy(model, name, steps, folder, observation=observation, seed=number, tick=tick, **options)
+                curve = learnt["curve"]
+                seconds.append(learnt["seconds"])
+            else:
+                tick(steps)
+            found.append(curve)
+            runs.append({"algorithm": name, "seed": number, "last_mean_return": curve[-1][1] if curve else None})
         curves[name] = joined(found, seed)
     return {
         "curves": curves,
@@ -72,9 +82,25 @@ def learning_curves(
         "seeds": seeds,
         "observation": observation,
         "responder": model.name,
+        "seconds_a_run": float(np.mean(seconds)) if seconds else None,
         **options,
         "seconds": round(time.monotonic() - began, 3),
     }
+
+
+def _finished(folder: Path, algorithm: str, steps: int, seed: int, options: Mapping[str, Any]) -> list[list[float]] | None:
+    """The curve of a run that a folder holds, finished and of these settings; None where it holds none."""
+    from convogym.policies.learned import load
+
+    if not (folder / "policy.json").is_file():
+        return None
+    spec = load(folder).spec
+    told = spec.training
+    environment = told.get("environment", {})
+    is_same = (spec.algorithm, told.get("seed"), told.get("total_steps")) == (algorithm, seed, steps) and all(
+        environment[name] == value for name, value in options.items() if name in environment
+    )
+    return [list(point) for point in told["curve"]] if is_same and told.get("steps_done", 0) >= steps else None
 
 
 def joined(curves: Sequence[Sequence[Sequence[float]]], seed: int) -> list[dict[str, Any]]:

@@ -93,9 +93,11 @@ def chances(policy: Policy, data: Logged, num_turns: int, deterministic: bool) -
     for turn in range(turns):
         seen = data.observations(turn, num_turns)
         start = np.full(size, turn == 0)
+        picked, after = policy.predict(seen, state, start, deterministic)
         given: Probabilities | None = policy.probabilities(seen, None, state, deterministic)
-        picked, state = policy.predict(seen, state, start, deterministic)
-        found[:, turn] = np.eye(goals)[picked] if given is None else given
+        certain = np.eye(goals)[picked]
+        found[:, turn] = certain if given is None else np.where(np.isnan(given), certain, given)
+        state = after
     return found
 
 

@@ -31,6 +31,14 @@ Decoding = Annotated[
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
 Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]
+Seen = Annotated[
+    str,
+    typer.Option(
+        "--observation",
+        help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
+        "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
+    ),
+]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -55,9 +63,11 @@ def make_policy(
     return find(name, len(goals), seed, trust, goals=goals, observation_size=observation_size)
 
 
-def policy_for(env: Any, name: str, seed: int, trust: bool) -> Policy:
-    """The policy for an environment's own goals."""
-    return make_policy(name, seed, trust, env.unwrapped.goals, env.single_observation_space.shape[0])
+def taught_by(model: LanguageModel | None) -> GoalSet | None:
+    """The published goals and what a model was taught; None where there is no model."""
+    from convogym.envs.make import taught_goals
+
+    return None if model is None else taught_goals(model.goal_speaker())
 
 
 def check_fits(policy: Policy, env: Any) -> None:
@@ -70,12 +80,30 @@ def check_fits(policy: Policy, env: Any) -> None:
         )
 
 
+def runs_in(name: str) -> list[str]:
+    """The policies that a `--policy` names: itself, or those in a folder of policies, in order of their names."""
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "policy.json").is_file():
+        return [name]
+    return sorted(str(path.parent) for path in folder.glob("*/policy.json")) or [name]
+
+
 def check_algorithm(name: str) -> None:
     """Refuses an unknown `--algo` before anything slow is imported."""
     from convogym.policies.algorithms import ALGORITHMS
 
     if name not in ALGORITHMS:
         raise UnknownNameError("algorithm", name, ALGORITHMS)
+
+
+def check_observation(name: str) -> None:
+    """Refuses an `--observation` that no network can be trained on."""
+    from convogym.envs.make import check_observation as check
+    from convogym.envs.observations import OBSERVATIONS
+
+    if name in ("text", "tokens"):
+        raise UnknownNameError("observation", name, [each for each in OBSERVATIONS if each not in ("text", "tokens")])
+    check(name)
 
 
 def check_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, then answers.
+"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, answers, then lines.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -64,6 +64,17 @@ ANSWERS = Mix(
     grammar_replies=5000,
     grammar_turns=(2, 6),
 )
+LINES = Mix(
+    shares={
+        "personachat_train_part": Share(replies=0.6, asked=0.5),
+        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, asked=0.5),
+        "steered_talk": Share(replies=1.0, lines=3.0, asked=3.0),
+        "self_dialogue": Share(plain=1.0, limit=500),
+    },
+    grammar=1500,
+    grammar_replies=4000,
+    grammar_turns=(2, 6),
+)
 
 
 @dataclass(frozen=True)
@@ -91,12 +102,17 @@ class Recipe:
     """steps of the same once more"""
     answer_share: float = 0.7
     """of the full rates, where each of the two begins"""
+    line_steps: int = 300
+    """steps of answers and of lines that carry out a goal in talk of any kind"""
+    line_share: float = 0.4
+    """of the full rates, where they begin"""
     answer_pointing: float = 1.0
-    """weight, in those steps, of the loss that teaches a head to look at the fact asked for (`training.pointing_nll`)"""
+    """weight, in the steps of answers and lines, of the loss that teaches a head to look at the fact asked for
+    (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
     temperature: float = 0.7
-    """at which the model speaks unless told otherwise, as TransferTransfo's; at PersonaGPT's 1.0 one so small rambles"""
+    """at which the model speaks unless told otherwise, as TransferTransfo's; at PersonaGPT's 1.0 it rambles"""
 
 
 RECIPE = Recipe()
@@ -107,7 +123,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     """The phases of a recipe: name, mix, how the steps go, and the step the phase ends at."""
     talked = recipe.fact_steps + recipe.talk_steps
     answered = talked + recipe.answer_steps
-    ended = answered + recipe.more_answer_steps
+    more = answered + recipe.more_answer_steps
+    ended = more + recipe.line_steps
 
     def config(until: int, fall_from: int, share: float) -> TrainingConfig:
         return TrainingConfig(
@@ -127,7 +144,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
         ("talk", _scaled(TALK, recipe), first, talked),
         ("answers", answers, config(answered, talked, recipe.answer_share), answered),
-        ("answers", answers, config(ended, answered, recipe.answer_share), ended),
+        ("answers", answers, config(more, answered, recipe.answer_share), more),
+        ("lines", _scaled(LINES, recipe), config(ended, more, recipe.line_share), ended),
     )
 
 
@@ -235,5 +253,5 @@ def _trainer(
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    objective = NextToken(model.network, recipe.answer_pointing if phase == "answers" else 0.0)
+    objective = NextToken(model.network, recipe.answer_pointing if phase in ("answers", "lines") else 0.0)
     return Trainer(objective, epoch, config, out, stream=phase)

@@ -99,9 +99,9 @@ def _play(
         actions = np.array([episode.turns[turn].action for episode in episodes])
         _, rewards, _, _, infos = env.step(actions)
         for place in range(len(episodes)):
-            records[place].append(
-                turn_record(split_info(infos, place), float(rewards[place]), episodes[place].turns[turn].propensity)
-            )
+            before = episodes[place].turns[turn]
+            again = turn_record(split_info(infos, place), float(rewards[place]), before.propensities, before.chosen_by)
+            records[place].append(replace(again, propensity=before.propensity))
         tick(len(episodes))
     return [
         replace(

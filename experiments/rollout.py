@@ -20,7 +20,7 @@ from convogym.envs.infos import split_info, turn_record
 from convogym.envs.recorder import RecordVectorEpisodes
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
-from convogym.policies.base import Actions, Masks, Policy, Previewing, State, draw
+from convogym.policies.base import Actions, Attributing, Masks, Policy, Previewing, State, draw
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the episodes done and those wanted."""
@@ -95,11 +95,11 @@ def run_episodes(
     """Runs one episode per seed and no turn more.
 
     Where the policy can tell its `probabilities`, actions are drawn from them with a generator per episode, and they are
-    recorded as propensities; otherwise `predict` picks.
+    recorded as propensities; otherwise `predict` picks. Where it is made of several, who chose is recorded with every turn.
 
     Args:
         envs: a `PersonaChatVectorEnv` with `autoreset_mode="NextStep"`, bare or in wrappers; with `RecordVectorEpisodes`
-            outermost every turn is recorded, with its propensity.
+            outermost every turn is recorded, with how it was chosen.
         policy: picks the goals; it is asked only for the rows that talk.
         seeds: of the episodes, each at least 0.
         personas: of the episodes' responders; None = each seed draws one from the environment's.
@@ -149,14 +149,17 @@ def run_episodes(
         chosen, states, chances = _choose(
             policy, observations, states, starts, masks, rows, running, deterministic, envs.num_envs
         )
+        names = list(policy.choosers) if isinstance(policy, Attributing) else [None] * len(rows)
         _rest(envs, running)
         if recorder is not None:
-            recorder.set_propensities(_spread(chances, rows, envs.num_envs, np.nan))
+            told = dict(zip(rows, names, strict=True))
+            recorder.set_choices(
+                _spread(chances, rows, envs.num_envs, np.nan), [told.get(row) for row in range(envs.num_envs)]
+            )
         observations, rewards, terminated, truncated, infos = envs.step(_spread(chosen, rows, envs.num_envs, 0))
         for place, row in enumerate(rows):
             talk = running[row]
-            chance = float(chances[place])
-            talk.turns.append(turn_record(split_info(infos, row), float(rewards[row]), None if np.isnan(chance) else chance))
+            talk.turns.append(turn_record(split_info(infos, row), float(rewards[row]), chances[place], names[place]))
             if not (terminated[row] or truncated[row]):
                 continue
             result = EpisodeResult(seeds[talk.index], talk.persona, tuple(talk.turns))
@@ -184,20 +187,24 @@ def _choose(
     deterministic: bool,
     num_envs: int,
 ) -> tuple[Actions, State, npt.NDArray[np.float64]]:
-    """The rows' actions, the policy's states of all rows, and the chances the actions had (nan = not known)."""
+    """The rows' actions, the policy's states of all rows, and the chances of all actions, (len(rows), n); nan = not known."""
     seen = observations[rows]  # (len(rows), d)
-    before = None if states is None else states[rows]
+    before = None if states is None else states[rows]  # a copy
+    if before is not None:
+        before[starts] = None if before.dtype == object else 0
     actions, after = policy.predict(seen, before, starts, deterministic, masks)
     chances = policy.probabilities(seen, masks, before, deterministic)
-    taken = np.full(len(rows), np.nan)
-    if chances is not None:
-        actions = draw(chances, np.array([running[row].rng.random() for row in rows]))
-        taken = chances[np.arange(len(rows)), actions]
+    if chances is None:
+        chances = np.full(masks.shape, np.nan)
+    else:
+        known = np.asarray(np.isfinite(chances).all(axis=1))
+        drawn = draw(np.where(known[:, None], chances, 0.0), np.array([running[row].rng.random() for row in rows]))
+        actions = np.where(known, drawn, actions)
     if after is not None:
         if states is None:
-            states = np.zeros((num_envs, *after.shape[1:]), dtype=after.dtype)
+            states = np.empty((num_envs, *after.shape[1:]), dtype=after.dtype)
         states[rows] = after
-    return actions, states, taken
+    return actions, states, chances
 
 
 def _previews(envs: VectorEnv[Any, Any, Any], rows: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -215,7 +222,7 @@ def _rest(envs: VectorEnv[Any, Any, Any], running: Mapping[int, _Running]) -> No
 
 
 def _spread(values: npt.NDArray[Any], rows: Sequence[int], number: int, filler: float) -> npt.NDArray[Any]:
-    """An array of length `number` with the values at the rows and the filler elsewhere."""
-    spread = np.full(number, filler, dtype=values.dtype)
+    """An array of `number` rows with the values at some of them and the filler elsewhere."""
+    spread = np.full((number, *values.shape[1:]), filler, dtype=values.dtype)
     spread[list(rows)] = values
     return spread

@@ -1,7 +1,7 @@
 """The same talks put to several systems, with a clock: who is asked what, recorded once. Knows nothing of models.
 
-An environment is played with `Recorder`s for speakers; what they were asked is a `Script`. `converse` puts a script to any
-two speakers. They hear what they said themselves, but persona, goals and noise are the script's, so a speaker that answers by
+An environment is played with a `Recorder` for both sides; what it was asked is a `Script`. `converse` puts a script to any
+speakers. They hear what they said themselves, but persona, goals and noise are the script's, so a speaker that answers by
 its request alone says in `converse` what it said in the environment.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from convogym import speakers
 from convogym.errors import InputError
 from convogym.experiments.console import Tick, ignore_ticks
 from convogym.speakers import Request, Speaker, Utterance
@@ -35,6 +36,21 @@ class Spoken(Protocol):
 
 Speak: TypeAlias = Callable[[Sequence[Request]], Sequence[Spoken]]
 """Answers requests, in order."""
+
+Exchange: TypeAlias = Callable[[Sequence[Request], Callable[[int, str], Request]], tuple[Sequence[Spoken], Sequence[Spoken]]]
+"""Says a line in each conversation and the reply to it; see `convogym.speakers.exchange`."""
+
+
+def in_turn(line: Speak, reply: Speak) -> Exchange:
+    """All the lines, then all the replies; the two may be the same."""
+
+    def exchange(
+        requests: Sequence[Request], reply_request: Callable[[int, str], Request]
+    ) -> tuple[Sequence[Spoken], Sequence[Spoken]]:
+        lines = line(requests)
+        return lines, reply([reply_request(place, said.text) for place, said in enumerate(lines)])
+
+    return exchange
 
 
 @dataclass(frozen=True)
@@ -74,12 +90,13 @@ def one_after_another(parts: Sequence[Talked]) -> Talked:
 
 
 class Recorder:
-    """Lets a speaker speak and remembers what it was asked."""
+    """Lets a speaker speak for both sides and remembers what it was asked."""
 
     def __init__(self, speaker: Speaker) -> None:
         """Takes the speaker."""
         self._speaker = speaker
-        self.asked: list[tuple[Request, ...]] = []
+        self.lines: list[tuple[Request, ...]] = []
+        self.replies: list[tuple[Request, ...]] = []
 
     @property
     def name(self) -> str:
@@ -97,9 +114,23 @@ class Recorder:
         return self._speaker.max_tokens
 
     def speak(self, requests: Sequence[Request]) -> list[Utterance]:
-        """What the speaker says."""
-        self.asked.append(tuple(requests))
+        """What the speaker says; not recorded, for environments ask for both at once."""
         return self._speaker.speak(requests)
+
+    def exchange(
+        self, requests: Sequence[Request], reply_request: Callable[[int, str], Request]
+    ) -> tuple[list[Utterance], list[Utterance]]:
+        """Lines and replies of the speaker, both recorded."""
+        asked: dict[int, Request] = {}
+
+        def recorded(place: int, line: str) -> Request:
+            asked[place] = reply_request(place, line)
+            return asked[place]
+
+        self.lines.append(tuple(requests))
+        found = speakers.exchange(self._speaker, self._speaker, requests, recorded)
+        self.replies.append(tuple(asked[place] for place in sorted(asked)))
+        return found
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """What the speaker makes of the texts."""
@@ -129,25 +160,23 @@ def play(
     env: Any,
     seeds: Sequence[int],
     actions: npt.NDArray[np.int64],
-    lines: Recorder,
-    replies: Recorder,
+    recorder: Recorder,
     tick: Tick = ignore_ticks,
 ) -> tuple[Talked, Script]:
     """Takes turns in a vector environment.
 
     Args:
-        env: its goal speaker is `lines` and its responder `replies`; its episodes have at least as many turns as are taken.
+        env: its goal speaker and its responder are `recorder`; its episodes have at least as many turns as are taken.
         seeds: of the episodes, one for each dialogue.
         actions: (turns, dialogues) goal codes.
-        lines: remembers what the goal speaker is asked.
-        replies: remembers what the responder is asked.
+        recorder: remembers what is asked.
         tick: told how many turns were done.
 
     Returns:
         What was said, the seconds of each `step` (the reset is not counted), and the script.
     """
-    for recorder in (lines, replies):
-        recorder.asked.clear()
+    recorder.lines.clear()
+    recorder.replies.clear()
     env.reset(seed=list(seeds))
     said: list[tuple[str, ...]] = [()] * len(seeds)
     tokens, seconds = 0, []
@@ -158,26 +187,27 @@ def play(
         said = [(*talk, line, reply) for talk, line, reply in zip(said, infos["line"], infos["reply"], strict=True)]
         tokens += int(infos["line_tokens"].sum() + infos["reply_tokens"].sum())
         tick(len(seeds))
-    return Talked(tuple(said), tokens, tuple(seconds)), Script(tuple(lines.asked), tuple(replies.asked))
+    return Talked(tuple(said), tokens, tuple(seconds)), Script(tuple(recorder.lines), tuple(recorder.replies))
 
 
-def converse(script: Script, line: Speak, reply: Speak, tick: Tick = ignore_ticks) -> Talked:
-    """Puts a script to two speakers, who hear what they said.
+def converse(script: Script, exchange: Exchange, tick: Tick = ignore_ticks) -> Talked:
+    """Puts a script to speakers, who hear what they said.
 
     Args:
         script: who is asked what.
-        line: says the lines.
-        reply: says the replies; may be the same.
+        exchange: says the lines and the replies of a turn.
         tick: told how many turns were done.
     """
     said: list[tuple[str, ...]] = [()] * len(script.lines[0])
     tokens, seconds = 0, []
-    for asked in zip(script.lines, script.replies, strict=True):
+    for turn in range(len(script.lines)):
         began = time.perf_counter()
-        for speak, requests in zip((line, reply), asked, strict=True):
-            spoken = speak([dataclasses.replace(r, history=talk) for r, talk in zip(requests, said, strict=True)])
-            said = [(*talk, utterance.text) for talk, utterance in zip(said, spoken, strict=True)]
-            tokens += sum(utterance.tokens for utterance in spoken)
+        lines, replies = exchange(
+            [dataclasses.replace(r, history=talk) for r, talk in zip(script.lines[turn], said, strict=True)],
+            lambda place, line: dataclasses.replace(script.replies[turn][place], history=(*said[place], line)),  # noqa: B023
+        )
         seconds.append(time.perf_counter() - began)
+        said = [(*talk, a.text, b.text) for talk, a, b in zip(said, lines, replies, strict=True)]
+        tokens += sum(utterance.tokens for utterance in (*lines, *replies))
         tick(len(said))
     return Talked(tuple(said), tokens, tuple(seconds))

@@ -366,7 +366,7 @@ class Service:
             personas=self._personas,
             goals=goals,
             reward=Reward((0.0, Repetition())),
-            observer=make_observer("embedding", self._responder.feature_size, len(goals), TURNS),
+            observer=make_observer("embedding", self._responder.feature_size, goals.goals, TURNS),
             num_turns=TURNS,
         )
 

@@ -56,7 +56,7 @@ def free_talk(responder: Speaker, persona: Persona, num_turns: int) -> Parts:
         personas=(persona,),
         goals=GoalSet((FREE_TALK,), {}),
         reward=Reward((0.0, Repetition())),
-        observer=make_observer("embedding", responder.feature_size, 1, num_turns),
+        observer=make_observer("embedding", responder.feature_size, (FREE_TALK,), num_turns),
         num_turns=num_turns,
     )
 
@@ -304,8 +304,8 @@ class Session:
         self.look_ahead([code])
         line = self._lines[code, 0]
         reply = self._heard(line)
-        propensity = None if chances is None else float(chances[0, code])
-        turn = self._take(code, line, reply, propensity=propensity)
+        choice = {} if chances is None else {"propensity": float(chances[0, code]), "propensities": tuple(chances[0].tolist())}
+        turn = self._take(code, line, reply, chosen_by=self.policy.name, **choice)
         self._policy_state, self._policy_began = state, True
         return turn
 
@@ -512,6 +512,8 @@ class Session:
             [outcome] = self._talks.take([0], [last.action], [line], [reply])
             marks = {
                 "propensity": last.propensity,
+                "propensities": last.propensities,
+                "chosen_by": last.chosen_by,
                 "corrected_line": last.corrected_line,
                 "corrected_reply": corrected,
                 "rating": last.rating,
@@ -532,7 +534,7 @@ class Session:
 
 
 def _record(outcome: Outcome, marks: Mapping[str, Any]) -> TurnRecord:
-    return replace(turn_record(outcome.info, outcome.reward, None), **marks)
+    return replace(turn_record(outcome.info, outcome.reward), **{"chosen_by": HUMAN, **marks})
 
 
 def check_typed(text: str, name: str) -> None:

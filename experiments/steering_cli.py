@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from convogym.errors import InputError
+from convogym.errors import InputError, UnknownNameError
 from convogym.experiments.console import Console, check_out
 from convogym.experiments.options import (
     Json,
@@ -18,15 +19,20 @@ from convogym.experiments.options import (
     Personas,
     Reward,
     Seed,
+    Seen,
     check_algorithm,
     check_fits,
     check_new,
+    check_observation,
     load_model,
     make_policy,
     open_existing,
     write_store,
 )
 from convogym.text import printable
+
+if TYPE_CHECKING:
+    from convogym.speakers import PersonaMatcher
 
 app = typer.Typer()
 evaluate = typer.Typer()
@@ -202,6 +208,9 @@ def evaluate_calibration(
         str, typer.Option(help="Who picks the goals: random, cycle, cycle:3,1,2, lookahead, or a folder.")
     ] = "random",
     episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 200,
+    judge: Annotated[
+        str, typer.Option(help="Whose belief: reader (of identification) or lm (of identification_lm; slower).")
+    ] = "reader",
     out: Annotated[Path | None, typer.Option(help="PNG file that gets the chart.")] = None,
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
@@ -210,23 +219,29 @@ def evaluate_calibration(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Whether the identification reward's matcher is as often right as it is sure, and how the chance rises with the turns."""
+    """Whether the identification reward's judge is as often right as it is sure, and how the chance rises with the turns."""
     from convogym.agents.reader import load_reader
+    from convogym.agents.reply_likelihood import load_scorer
     from convogym.experiments import collect as collecting
     from convogym.experiments import evaluate_calibration as calibrating
     from convogym.personas import load_personas
 
     console = Console(json)
+    judges: dict[str, Callable[[], PersonaMatcher]] = {"reader": load_reader, "lm": load_scorer}
+    if judge not in judges:
+        raise UnknownNameError("judge", judge, list(judges))
     collecting.check_env_options(personas, "repetition", num_envs, num_turns)
     chosen = make_policy(policy, seed, False)
     if out is not None:
         check_out(out.parent)
     size = min(num_envs, episodes)
-    env = collecting.make_env(load_model(model), size, personas=personas, reward="repetition", num_turns=num_turns)
+    seen = getattr(chosen, "observation", "goals")
+    reward = "identification" if seen == "belief" else "repetition"
+    [env] = collecting.make_envs(load_model(model), [chosen], size, personas=personas, reward=reward, num_turns=num_turns)
     check_fits(chosen, env)
     with console.bar(episodes, "talking", "episode") as bar:
         found = calibrating.evaluate_calibration(
-            env, chosen, load_reader(), load_personas(personas), episodes, seed=seed, tick=bar.update
+            env, chosen, judges[judge](), load_personas(personas), episodes, seed=seed, tick=bar.update
         )
     if out is not None:
         calibrating.draw_calibration(found, out)
@@ -243,7 +258,7 @@ def clone_policy(
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="With --expert: episodes of each round.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="With --expert: rounds; the learner plays all but the first.")] = 4,
-    observation: Annotated[str, typer.Option(help="With --expert: what the policy sees, goals or embedding.")] = "goals",
+    observation: Seen = "goals",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
@@ -268,6 +283,7 @@ def clone_policy(
         return
     assert expert is not None
     collecting.check_env_options(personas, reward, num_envs, num_turns)
+    check_observation(observation)
     teacher = make_policy(expert, seed, False)
     from convogym.experiments.imitate import dagger
 
@@ -310,9 +326,11 @@ def fit_reward(
 def learning_curves(
     out: Annotated[Path, typer.Option(help="Folder for the policies, curves.json and curves.png.")],
     steps: Annotated[int, typer.Option(min=1, help="Turns that each run learns from.")],
-    algo: Annotated[list[str], typer.Option(help="ppo, maskable-ppo, a2c, dqn or qr-dqn; several are drawn together.")],
+    algo: Annotated[
+        list[str], typer.Option(help="ppo, maskable-ppo, recurrent-ppo, a2c, dqn or qr-dqn; several are drawn together.")
+    ],
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each algorithm.")] = 5,
-    observation: Annotated[str, typer.Option(help="What the policies see: goals or embedding.")] = "goals",
+    observation: Seen = "goals",
     model: Model = "persona-mini",
     num_envs: NumEnvs = 64,
     num_turns: NumTurns = 8,
@@ -332,6 +350,7 @@ def learning_curves(
     collecting.check_env_options(personas, reward, num_envs, num_turns)
     for name in algo:
         check_algorithm(name)
+    check_observation(observation)
     check_out(out)
     with console.bar(steps * seeds * len(algo), "learning", "turn") as bar:
         found = learning.learning_curves(
@@ -353,6 +372,73 @@ def learning_curves(
     if not json:
         found["curves"] = {name: points[-1] for name, points in found["curves"].items() if points}
     console.result(found, "learnt")
+
+
+@evaluate.command("steering", epilog="Example: convogym evaluate steering --num-turns 4 --out runs/steering-4")
+def evaluate_steering(
+    out: Annotated[Path, typer.Option(help="Folder for the policies, steering.json and curves.png.")],
+    algo: Annotated[str, typer.Option(help="What to learn with; see train-policy.")] = "ppo",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Turns that each run learns from; by default the algorithm's.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs.")] = 5,
+    episodes: Annotated[int, typer.Option(min=2, help="Held-out episodes of each policy, the same for all.")] = 512,
+    order: Annotated[
+        str | None, typer.Option(help="Fixed order to compare with instead of searching one, e.g. cycle.")
+    ] = None,
+    observation: Seen = "belief",
+    model: Model = "persona-mini",
+    num_envs: NumEnvs = 64,
+    num_turns: NumTurns = 8,
+    reward: Reward = "identification",
+    resume: Annotated[bool, typer.Option("--resume", help="Take over the finished runs in --out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two short runs and few episodes: shows that it works.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Does learning pay? Several runs, as one, against random goals and the best fixed order, on held-out personas."""
+    import json as encoding
+
+    from convogym.agents.reader import load_reader
+    from convogym.experiments import evaluate_steering as comparing
+    from convogym.experiments.collect import check_env_options
+    from convogym.experiments.console import as_json_value
+    from convogym.policies.algorithms import budget
+
+    console = Console(json)
+    check_env_options("train", reward, num_envs, num_turns)
+    check_algorithm(algo)
+    check_observation(observation)
+    if quick:
+        seeds, episodes, steps, order = 2, min(episodes, 32), steps or 512, order or "cycle"
+    steps = steps or budget(algo)
+    if order is not None:
+        make_policy(order, seed, False)
+    check_out(out)
+    planned = comparing.planned_turns(seeds, steps, episodes, num_turns, order)
+    with console.bar(planned, "learning, searching, comparing", "turn") as bar:
+        found = comparing.evaluate_steering(
+            load_model(model),
+            load_reader(),
+            out,
+            algorithm=algo,
+            steps=steps,
+            observation=observation,
+            seeds=seeds,
+            episodes=episodes,
+            num_turns=num_turns,
+            order=order,
+            num_envs=num_envs,
+            reward=reward,
+            resume=resume,
+            seed=seed,
+            tick=bar.update,
+        )
+    (out / "steering.json").write_text(encoding.dumps(as_json_value(found), indent=2) + "\n", "utf-8")
+    if json:
+        console.result(found, "compared")
+    else:
+        console.say(comparing.told(found))
 
 
 @evaluate.command("grid", epilog="Example: convogym evaluate grid --policy runs/ppo --order cycle:1,2,6,7 --out runs/grid.png")

@@ -44,8 +44,8 @@ def train_policy(
         personas: who is talked to.
         num_envs: dialogues side by side.
         num_turns: turns of an episode.
-        observation: what the policy sees, "embedding" or "goals".
-        hyperparameters: changes to the algorithm's row in `convogym.policies.algorithms.HYPERPARAMETERS`.
+        observation: what the policy sees, by name.
+        hyperparameters: changes to the algorithm's own, `convogym.policies.algorithms.hyperparameters`.
         start: folder of a policy to go on from, of the same algorithm and observation; None = from scratch.
         seed: of everything.
         tensorboard: folder for TensorBoard's files.
@@ -119,6 +119,7 @@ def learn(
         InputError: a number makes no sense.
         Stopped: Ctrl-C.
     """
+    from convogym.envs.observations import GOAL_BLOCKS
     from convogym.envs.sb3 import SB3VecEnv
     from convogym.policies.files import SPEC_FILE
     from convogym.policies.learned import load
@@ -148,6 +149,7 @@ def learn(
             steps,
             seed,
             goals=goals.goals,
+            goal_blocks=GOAL_BLOCKS.get(environment.get("observation", ""), 0),
             environment=environment,
             hyperparameters=hyperparameters,
             start=None if start is None else load(start),

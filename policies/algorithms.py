@@ -1,89 +1,49 @@
-"""Which algorithms learn a policy, and their hyper-parameters. Numbers and names only; loads no torch."""
+"""Which algorithms learn a policy, and their hyper-parameters as `hyperparams/ALGORITHM.yml` has them. Loads no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
+import yaml
+
+from convogym.errors import InputError, UnknownNameError
+from convogym.registration import ENV_ID
+
+ALGORITHMS = ("ppo", "maskable-ppo", "recurrent-ppo", "a2c", "dqn", "qr-dqn")
+VALUE_BASED = ("dqn", "qr-dqn")  # their networks give values, and they explore by epsilon
+RECURRENT = ("recurrent-ppo",)  # their networks remember the turns before, by a state
 EPSILON = 0.05  # share of random actions that a DQN policy keeps (the floor of the original convogym's DQNPolicy)
 WARM_UP_STEPS = 512  # random turns that set the scale of the observation; part of the budget
 
-# Hyper-parameters per algorithm, for talks of 8 turns and 5,000 to 20,000 turns in all. `rollout` is the number of turns
-# between two updates over all parallel environments (SB3's n_steps x n_envs); the rest are SB3's own names.
-#
-# gamma 0: every reward term pays a goal at its own turn, and `identification` is a difference of potentials, so what later
-# goals bring is noise to an earlier one. Learning rate and entropy were the best of several for PPO on talks simulated without
-# a language model, in which it then came within 1 % of the best fixed goals; with gamma 0.99 it fell 6 % short of them.
-HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "ppo": {
-        "rollout": 512,
-        "learning_rate": 3e-3,
-        "batch_size": 128,
-        "n_epochs": 10,
-        "gamma": 0.0,
-        "gae_lambda": 0.0,
-        "clip_range": 0.2,
-        "ent_coef": 0.03,
-        "vf_coef": 0.5,
-        "max_grad_norm": 0.5,
-    },
-    "maskable-ppo": {
-        "rollout": 512,
-        "learning_rate": 3e-3,
-        "batch_size": 128,
-        "n_epochs": 10,
-        "gamma": 0.0,
-        "gae_lambda": 0.0,
-        "clip_range": 0.2,
-        "ent_coef": 0.03,
-        "vf_coef": 0.5,
-        "max_grad_norm": 0.5,
-    },
-    "a2c": {
-        "rollout": 512,
-        "learning_rate": 2e-3,
-        "gamma": 0.99,
-        "gae_lambda": 0.9,
-        "ent_coef": 0.005,
-        "vf_coef": 0.5,
-        "max_grad_norm": 0.5,
-        "normalize_advantage": True,
-        "use_rms_prop": False,
-    },
-    # Double DQN with a Huber loss, gamma .95, batches of 64 and an averaged target network, as the original convogym's
-    # DQNPolicy (`policies.py`); its learning rate 1e-4 and exploration over 20,000 turns are for budgets ten times ours.
-    "dqn": {
-        "learning_rate": 1e-3,
-        "buffer_size": 50_000,
-        "learning_starts": WARM_UP_STEPS,
-        "batch_size": 64,
-        "gamma": 0.95,
-        "tau": 0.2,
-        "target_update_interval": 64,  # transitions; with 64 environments, every step
-        "train_freq": 1,
-        "gradient_steps": 16,
-        "exploration_fraction": 0.6,
-        "exploration_initial_eps": 1.0,
-        "exploration_final_eps": EPSILON,
-        "max_grad_norm": 1.0,
-    },
-    # Quantile regression instead of one value (Dabney et al. 2018), of few quantiles: there are few turns to tell them apart.
-    "qr-dqn": {
-        "learning_rate": 1e-3,
-        "buffer_size": 50_000,
-        "learning_starts": WARM_UP_STEPS,
-        "batch_size": 64,
-        "gamma": 0.95,
-        "tau": 0.2,
-        "target_update_interval": 64,
-        "train_freq": 1,
-        "gradient_steps": 16,
-        "exploration_fraction": 0.6,
-        "exploration_initial_eps": 1.0,
-        "exploration_final_eps": EPSILON,
-        "max_grad_norm": 1.0,
-    },
-}
+_NOT_THE_LEARNERS = ("n_timesteps", "policy", "n_envs")  # what rl_zoo3's form says besides a learner's own arguments
 
-ALGORITHMS: tuple[str, ...] = tuple(HYPERPARAMETERS)
-VALUE_BASED = ("dqn", "qr-dqn")  # their networks give values, and they explore by epsilon
+
+def hyperparameters(algorithm: str) -> dict[str, Any]:
+    """The arguments of an algorithm's learner, SB3's own names but for `rollout`.
+
+    `rollout`, n_envs x n_steps in the file, is the number of turns between two updates over all parallel environments, so that
+    what is learnt does not depend on how many there are.
+
+    Raises:
+        UnknownNameError: no such algorithm.
+    """
+    said = _said(algorithm)
+    own = {name: value for name, value in said.items() if name not in (*_NOT_THE_LEARNERS, "n_steps")}
+    return {"rollout": said["n_envs"] * said["n_steps"], **own} if "n_steps" in said else own
+
+
+def budget(algorithm: str) -> int:
+    """The number of turns that an algorithm is meant to learn from, `n_timesteps` in the file."""
+    return int(_said(algorithm)["n_timesteps"])
+
+
+def _said(algorithm: str) -> dict[str, Any]:
+    if algorithm not in ALGORITHMS:
+        raise UnknownNameError("algorithm", algorithm, ALGORITHMS)
+    file = resources.files("convogym.policies") / "hyperparams" / f"{algorithm}.yml"
+    try:
+        said = yaml.safe_load(file.read_text("utf-8"))[ENV_ID]
+        return dict(said)
+    except (yaml.YAMLError, KeyError, TypeError) as problem:
+        raise InputError(f"{file} must map {ENV_ID} to numbers by name, as rl_zoo3's files do: {problem}.") from problem

@@ -6,6 +6,7 @@ and learned policies are called alike. Letters: N conversations, d observation l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -43,7 +44,8 @@ class Policy(Protocol):
 
         Args:
             observation: shape (N, d).
-            state: what the last call gave back, first axis N so that rows can be picked out; None at the very beginning.
+            state: what the last call gave back, first axis N so that rows can be picked out; None at the very beginning. A row
+                of zeros (of None in an array of objects) is that of a conversation that begins.
             episode_start: shape (N,), True where a conversation is at its first turn; None = nowhere, but everywhere without a
                 `state`.
             deterministic: the most probable action instead of a drawn one; what is random by nature draws all the same.
@@ -75,6 +77,15 @@ class Previewing(Protocol):
 
     def preview(self, rewards: npt.NDArray[np.float64]) -> None:
         """Takes the reward that each action would have in the conversations of the next `predict`, shape (N, n)."""
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A policy made of several that can say which of them chose."""
+
+    @property
+    def choosers(self) -> Sequence[str]:
+        """For each conversation of the last `predict` the name of who chose."""
 
 
 def allowed_actions(num_conversations: int, num_actions: int, action_masks: Masks | None) -> Masks:

@@ -6,6 +6,8 @@ n actions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,12 +15,12 @@ import numpy.typing as npt
 import torch
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.policies.algorithms import ALGORITHMS, VALUE_BASED
+from convogym.policies.algorithms import ALGORITHMS, RECURRENT, VALUE_BASED
 from convogym.policies.learned import LearnedPolicy
 from convogym.policies.networks import build, measure
 from convogym.policies.spec import PolicySpec
 
-CLONABLE = tuple(name for name in ALGORITHMS if name not in VALUE_BASED)  # what has chances, not values
+CLONABLE = tuple(name for name in ALGORITHMS if name not in VALUE_BASED + RECURRENT)  # has chances, needs no whole talks
 EPOCHS = 60
 BATCH = 128
 LEARNING_RATE = 3e-3
@@ -33,6 +35,8 @@ def clone(
     *,
     algorithm: str = "ppo",
     goals: tuple[str, ...] | None = None,
+    goal_blocks: int = 0,
+    environment: Mapping[str, Any] | None = None,
     epochs: int = EPOCHS,
 ) -> LearnedPolicy:
     """Behaviour cloning: maximises the likelihood of the chosen actions.
@@ -44,6 +48,8 @@ def clone(
         seed: of weights, batches and the split.
         algorithm: one of `CLONABLE`; what may go on learning from it (`train(..., start=)`).
         goals: text of each action's goal.
+        goal_blocks: how many numbers an observation has for each goal before turn and counts.
+        environment: JSON values that tell which environment the observations are of; kept with the policy.
         epochs: passes over the examples.
 
     Returns:
@@ -59,7 +65,7 @@ def clone(
         raise InputError(f"cloning needs 10 examples or more, got {len(actions)} actions for shape {observations.shape}.")
     if actions.min() < 0 or actions.max() >= num_actions:
         raise InputError(f"`actions` must be in 0..{num_actions - 1}, got {actions.min()}..{actions.max()}.")
-    spec = PolicySpec(algorithm, observations.shape[1], num_actions, goals)
+    spec = PolicySpec(algorithm, observations.shape[1], num_actions, goals, goal_blocks=goal_blocks)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(actions))
     held, kept = np.split(order, [max(1, int(HELD_OUT * len(order)))])
@@ -83,7 +89,9 @@ def clone(
         picked = _logits(network, inputs[torch.from_numpy(held)]).argmax(1).numpy()
     agreement = float((picked == actions[held]).mean())
     training: dict[str, Any] = {"examples": len(actions), "agreement": agreement, "seed": seed, "epochs": epochs}
-    return LearnedPolicy(PolicySpec(algorithm, spec.observation_size, num_actions, goals, training=training), network, seed)
+    if environment is not None:
+        training["environment"] = dict(environment)
+    return LearnedPolicy(replace(spec, training=training), network, seed)
 
 
 def _logits(network: torch.nn.Module, observations: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,11 @@ class FewerGoals:
         """The policy's own."""
         return self._policy.name
 
+    @property
+    def observation(self) -> str:
+        """The name of the observation the policy was trained on; every one without goal blocks can be cut to fewer goals."""
+        return str(getattr(self._policy, "observation", "goals"))
+
     def predict(
         self,
         observation: npt.NDArray[np.float32],

@@ -136,6 +136,7 @@ def _read_spec(folder: Path) -> tuple[PolicySpec, str]:
             num_actions=said["num_actions"],
             goals=None if said["goals"] is None else tuple(str(goal) for goal in said["goals"]),
             net_arch=tuple(said["net_arch"]),
+            goal_blocks=said.get("goal_blocks", 0),  # not there in policies from before `belief`
             training=dict(said["training"]),
             versions=dict(said["versions"]),
         )

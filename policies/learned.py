@@ -20,7 +20,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 
 from convogym.errors import CheckpointError, InputError
 from convogym.policies import files, zips
-from convogym.policies.algorithms import EPSILON, VALUE_BASED
+from convogym.policies.algorithms import EPSILON, RECURRENT, VALUE_BASED
 from convogym.policies.base import Actions, Flags, Masks, Probabilities, State, allowed_actions, draw
 from convogym.policies.spec import PolicySpec
 
@@ -52,14 +52,33 @@ class LearnedPolicy:
         """What it is called in records."""
         return self._name
 
-    def scores(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    @property
+    def observation(self) -> str:
+        """The name of the observation it was trained on."""
+        told = self.spec.training.get("environment", {}).get("observation")
+        return str(told or ("goals" if self.spec.sees_goals_only else "embedding"))
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether its choice depends on a state, that is on the turns before too."""
+        return self.spec.algorithm in RECURRENT
+
+    def scores(self, observation: npt.NDArray[np.float32], state: State = None) -> npt.NDArray[np.float64]:
         """Natural log-probabilities of the actions, or Q values of an algorithm in `VALUE_BASED`; shape (N, n).
 
         A policy trained on "goals" takes the end of a longer observation, which says the same.
 
+        Args:
+            observation: shape (N, d).
+            state: of a recurrent policy; None = the talks begin.
+
         Raises:
             InputError: the observation has another length than the policy was trained on.
         """
+        return self._forward(observation, state)[0]
+
+    def _forward(self, observation: npt.NDArray[np.float32], state: State) -> tuple[npt.NDArray[np.float64], State]:
+        """Scores and the state after them; a recurrent policy's is of shape (N, 2, 1, LSTM_SIZE), any other's as it was."""
         array = np.asarray(observation, dtype=np.float32)
         if self.spec.sees_goals_only and array.ndim == 2:
             array = array[:, -self.spec.observation_size :]
@@ -73,9 +92,20 @@ class LearnedPolicy:
                 scores = self.network.q_net(batch)  # (N, n)
             elif isinstance(self.network, QRDQNPolicy):
                 scores = self.network.quantile_net(batch).mean(dim=1)  # (N, quantiles, n) -> (N, n)
+            elif self.is_recurrent:
+                scores, state = self._remembering(batch, state)
             else:
                 scores = cast(Any, self.network).get_distribution(batch).distribution.logits  # (N, n)
-        return np.asarray(scores.cpu().numpy(), dtype=np.float64)
+        return np.asarray(scores.cpu().numpy(), dtype=np.float64), state
+
+    def _remembering(self, batch: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        network = cast(Any, self.network)
+        layers, _, size = network.lstm_hidden_state_shape
+        held = np.zeros((len(batch), 2, layers, size), np.float32) if state is None else np.asarray(state, np.float32)
+        memory = torch.from_numpy(held.transpose(1, 2, 0, 3).copy())  # (2, layers, N, size)
+        begun = torch.zeros(len(batch))  # a state of zeros is the beginning already
+        distribution, after = network.get_distribution(batch, (memory[0], memory[1]), begun)
+        return distribution.distribution.logits, torch.stack(list(after)).permute(2, 0, 1, 3).numpy()
 
     def predict(
         self,
@@ -86,10 +116,13 @@ class LearnedPolicy:
         action_masks: Masks | None = None,
     ) -> tuple[Actions, State]:
         """Takes the best allowed action, or draws one of `probabilities`."""
-        chances = self.probabilities(observation, action_masks, state, deterministic)
+        if self.is_recurrent and state is not None and episode_start is not None:
+            state = np.where(np.asarray(episode_start, np.bool_)[:, None, None, None], np.float32(0), state)
+        scores, after = self._forward(observation, state)
+        chances = self._chances(scores, action_masks, deterministic)
         if deterministic:
-            return chances.argmax(axis=1).astype(np.int64), state
-        return draw(chances, self._rng.random(len(chances))), state
+            return chances.argmax(axis=1).astype(np.int64), after
+        return draw(chances, self._rng.random(len(chances))), after
 
     def probabilities(
         self,
@@ -102,7 +135,9 @@ class LearnedPolicy:
 
         All on the best if `deterministic`.
         """
-        scores = self.scores(observation)
+        return self._chances(self.scores(observation, state), action_masks, deterministic)
+
+    def _chances(self, scores: npt.NDArray[np.float64], action_masks: Masks | None, deterministic: bool) -> Probabilities:
         allowed = allowed_actions(len(scores), self.spec.num_actions, action_masks)
         scores = np.where(allowed, scores, -np.inf)
         best: Probabilities = np.eye(self.spec.num_actions)[scores.argmax(axis=1)]  # (N, n)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from sb3_contrib import QRDQN, MaskablePPO
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
@@ -51,6 +51,7 @@ class DoubleDQN(DQN):
 LEARNERS: Mapping[str, type[BaseAlgorithm]] = {
     "ppo": PPO,
     "maskable-ppo": MaskablePPO,
+    "recurrent-ppo": RecurrentPPO,
     "a2c": A2C,
     "dqn": DoubleDQN,
     "qr-dqn": QRDQN,
@@ -64,7 +65,7 @@ def make_learner(
 
     Args:
         spec: names the algorithm and the sizes of its networks.
-        settings: the algorithm's hyper-parameters, as in a row of `HYPERPARAMETERS`.
+        settings: the algorithm's hyper-parameters, of `convogym.policies.algorithms.hyperparameters`.
         vec_env: what it will learn in.
         seed: of the networks, the exploration and the environment.
         tensorboard: folder for event files; None = none.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +11,16 @@ from typing import TYPE_CHECKING
 from convogym.errors import CheckpointError, InputError, UnknownNameError
 from convogym.goals import DEFAULT_GOALS, GoalSet
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
+from convogym.policies.exploring import EpsilonPolicy, SoftmaxPolicy
 from convogym.policies.fewer_goals import FewerGoals
 from convogym.policies.human import HumanPolicy, write_to_stdout
 from convogym.policies.lookahead import LookaheadPolicy
+from convogym.policies.taking_over import TakeOver
 
 if TYPE_CHECKING:
     from convogym.policies.base import Policy
+
+_TAKE_OVER = re.compile(r"(?P<first>[^>]+)>(?P<second>.+)@(?P<turns>[0-9]{1,6})")
 
 POLICY_NAMES: tuple[str, ...] = ("random", "cycle", "lookahead", "human")
 
@@ -35,7 +41,8 @@ def make_policy(
 
     Args:
         name_or_path: `random`, `cycle`, `cycle:3,1,2` (that order), `lookahead`, `human`, or the folder (or a file in it) of a
-            learned policy. A name wins over a folder of the same name; write `./random` for the folder.
+            learned policy; `epsilon:0.2:NAME` and `softmax:0.5:NAME` explore around another, and in `FIRST>SECOND@3` the
+            second takes over after three turns. A name wins over a folder of the same name; write `./random` for the folder.
         num_actions: the number of goals of the environment. A learned policy of the first of them, from before others were
             taught, goes on choosing among those it knows.
         seed: of the policy's own generator, where it draws.
@@ -53,6 +60,23 @@ def make_policy(
     """
     text = str(name_or_path)
     if isinstance(name_or_path, str):
+        if text.startswith(("epsilon:", "softmax:")) or (">" in text and not _is_there(text)):
+            return _made_of_others(
+                text,
+                num_actions,
+                seed,
+                lambda part: make_policy(
+                    part,
+                    num_actions,
+                    seed,
+                    trust,
+                    goals=goals,
+                    observation_size=observation_size,
+                    view=view,
+                    read=read,
+                    write=write,
+                ),
+            )
         if text == "random":
             return RandomPolicy(num_actions, seed)
         if text == "cycle":
@@ -73,12 +97,33 @@ def make_policy(
 
     policy = load(text, trust=trust, seed=seed)
     known, names = policy.spec.num_actions, policy.spec.goals
-    if names is not None and known < num_actions and goals.goals[:known] == names:
+    if names is not None and known < num_actions and not policy.spec.goal_blocks and goals.goals[:known] == names:
         extra = num_actions - known
         policy.check_fits(observation_size=None if observation_size is None else observation_size - extra)
         return FewerGoals(policy, known, num_actions)
     policy.check_fits(observation_size=observation_size, num_actions=num_actions, goals=goals.goals)
     return policy
+
+
+def _made_of_others(text: str, num_actions: int, seed: int, make: Callable[[str], Policy]) -> Policy:
+    """A policy that explores around another, or takes over from another."""
+    taking_over = _TAKE_OVER.fullmatch(text)
+    if taking_over:
+        return TakeOver(make(taking_over["first"]), make(taking_over["second"]), int(taking_over["turns"]))
+    kind, _, rest = text.partition(":")
+    number, _, inner = rest.partition(":")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if kind not in ("epsilon", "softmax") or not inner or math.isnan(amount):
+        raise InputError(
+            "a policy made of others must be like 'epsilon:0.2:cycle', 'softmax:0.5:runs/ppo' or 'random>runs/ppo@3', "
+            f"got {text[:80]!r}."
+        )
+    if kind == "epsilon":
+        return EpsilonPolicy(make(inner), amount, num_actions, seed)
+    return SoftmaxPolicy(make(inner), amount, num_actions, seed)
 
 
 def _order(text: str) -> list[int]:

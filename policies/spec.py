@@ -28,6 +28,8 @@ class PolicySpec:
     """text of each action's goal, n of them; None = the trainer was not told"""
     net_arch: tuple[int, ...] = NET_ARCH
     """widths of the hidden layers"""
+    goal_blocks: int = 0
+    """how many numbers the observation has for each goal just before turn and counts, block by block"""
     training: Mapping[str, Any] = field(default_factory=dict)
     """how it was trained, in JSON values: steps, seed, hyper-parameters, environment; `curve`: (turns done, mean return)"""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +48,13 @@ class PolicySpec:
         for name, size in [*sizes.items(), *(("net_arch", width) for width in self.net_arch)]:
             if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_WIDTH:
                 raise InputError(f"`{name}` must hold whole numbers in 1..{MAX_WIDTH}, got {size!r}.")
+        if isinstance(self.goal_blocks, bool) or not isinstance(self.goal_blocks, int) or self.goal_blocks < 0:
+            raise InputError(f"`goal_blocks` must be a whole number, at least 0, got {self.goal_blocks!r}.")
+        if (self.goal_blocks + 1) * self.num_actions + 1 > self.observation_size and self.goal_blocks:
+            raise InputError(
+                f"an observation of {self.observation_size} numbers has no room for {self.goal_blocks} blocks of "
+                f"{self.num_actions}, turn and counts."
+            )
         if not 1 <= len(self.net_arch) <= MAX_LAYERS:
             raise InputError(f"`net_arch` must have 1..{MAX_LAYERS} layers, got {len(self.net_arch)}.")
         if self.goals is not None and len(self.goals) != self.num_actions:

@@ -21,7 +21,8 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapped
 
 from convogym.errors import InputError, UnknownNameError
-from convogym.policies.algorithms import ALGORITHMS, HYPERPARAMETERS, WARM_UP_STEPS
+from convogym.policies.algorithms import ALGORITHMS, WARM_UP_STEPS
+from convogym.policies.algorithms import hyperparameters as numbers_of
 from convogym.policies.base import allowed_actions, draw
 from convogym.policies.learned import LearnedPolicy
 from convogym.policies.learners import make_learner
@@ -89,6 +90,7 @@ def train(
     seed: int,
     *,
     goals: Sequence[str] | None = None,
+    goal_blocks: int = 0,
     environment: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     start: LearnedPolicy | None = None,
@@ -104,12 +106,13 @@ def train(
         algorithm: one of `ALGORITHMS`.
         vec_env: flat `Box` observations, `Discrete` actions, `action_masks()` for "maskable-ppo". It is reset, not closed.
             Observations should end with how often each action was taken, as those of `PersonaChat-v0` do.
-        total_steps: turns to learn from, over all parallel environments, the `WARM_UP_STEPS` random ones included; PPO and A2C
-            round up to whole rollouts.
+        total_steps: turns to learn from, over all parallel environments, the `WARM_UP_STEPS` random ones included; PPOs and
+            A2C round up to whole rollouts.
         seed: of the network, the exploration and the environment.
         goals: text of each action's goal; kept with the policy, which later refuses an environment with others.
+        goal_blocks: how many numbers the observation has for each goal before turn and counts.
         environment: JSON values that tell which environment this is; kept with the policy.
-        hyperparameters: changes to the algorithm's row in `HYPERPARAMETERS`.
+        hyperparameters: changes to the algorithm's own, `convogym.policies.algorithms.hyperparameters`.
         start: a policy of the same algorithm and sizes whose weights and scale are gone on from, e.g. one that `clone` made.
         progress: True for a bar on standard error, or a function that is told the steps done and planned.
         tensorboard: folder for TensorBoard's event files.
@@ -133,12 +136,13 @@ def train(
         found = (start.spec.algorithm, start.spec.observation_size, start.spec.num_actions)
         if wanted != found:
             raise InputError(f"`start` must be a policy of (algorithm, observation, actions) {wanted}, got {found}.")
-    settings = {**HYPERPARAMETERS[algorithm], **(hyperparameters or {})}
+    settings = {**numbers_of(algorithm), **(hyperparameters or {})}
     spec = PolicySpec(
         algorithm,
         int(cast(gym.spaces.Box, observations).shape[0]),
         int(cast(gym.spaces.Discrete, actions).n),
         None if goals is None else tuple(goals),
+        goal_blocks=goal_blocks,
         training={"seed": seed, "total_steps": total_steps, "num_envs": vec_env.num_envs, "hyperparameters": settings}
         | ({} if environment is None else {"environment": dict(environment)}),
         versions={name: version(name) for name in ("stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")},

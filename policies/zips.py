@@ -40,14 +40,20 @@ def read(path: Path, trust: bool) -> tuple[PolicySpec, BasePolicy]:
         if "exploration_schedule" in keys:
             algorithm = "qr-dqn" if "qrdqn" in module else "dqn"
         elif "clip_range" in keys:
-            algorithm = "maskable-ppo" if "maskable" in module or "ppo_mask" in module else "ppo"
+            algorithm = (
+                "recurrent-ppo"
+                if "recurrent" in module
+                else "maskable-ppo"
+                if "maskable" in module or "ppo_mask" in module
+                else "ppo"
+            )
         else:
             algorithm = "a2c"
         learner = cast(Any, LEARNERS[algorithm]).load(path, device="cpu")
         observations, actions = learner.observation_space, learner.action_space
     except Exception as problem:  # a pickle can raise anything at all
         raise CheckpointError(
-            f"{path} cannot be loaded as a zip of PPO, MaskablePPO, A2C, DQN or QR-DQN: {problem}."
+            f"{path} cannot be loaded as a zip of PPO, MaskablePPO, RecurrentPPO, A2C, DQN or QR-DQN: {problem}."
         ) from problem
     if not is_flat(observations, actions):
         raise CheckpointError(

@@ -14,7 +14,7 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
 from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoop, filtered, in_transformers
-from convogym.experiments.scripted_talks import Script, converse
+from convogym.experiments.scripted_talks import Script, converse, in_turn
 from convogym.layouts import LAYOUTS, prompt
 from convogym.speakers import Request
 
@@ -51,9 +51,9 @@ def script(turns: int = 3, max_tokens: int = 12) -> Script:
 @pytest.mark.parametrize("system", [ReferenceLoop, BatchedGenerate])
 def test_whole_talks_are_greedily_those_of_our_speaker(system: Any, layout: str, pair: tuple[LanguageModel, Any]) -> None:
     model = dataclasses.replace(pair[0], layout=layout)
-    ours = converse(script(), ModelSpeaker(model, GREEDY).speak, ModelSpeaker(model, GREEDY).speak)
+    ours = converse(script(), ModelSpeaker(model, GREEDY).exchange)
     speaker = system(model, pair[1], GREEDY)
-    theirs = converse(script(), speaker.speak, speaker.speak)
+    theirs = converse(script(), in_turn(speaker.speak, speaker.speak))
     assert theirs.said == ours.said
     assert theirs.tokens == ours.tokens
     assert len({text for talk in ours.said for text in talk}) > 10

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import count_tokens, tiny_model
 from typer.testing import CliRunner
 
 from convogym.agents.model import LanguageModel
@@ -44,11 +44,11 @@ def measured() -> tuple[dict[str, Any], int, list[tuple[str, int]]]:
         order.append(("environment", env.num_envs))
         return play(env, *rest)
 
-    def watched_converse(script: Script, line: Any, *rest: Any) -> Talked:
-        speaker = getattr(line, "__self__", None)
-        layout = f" {speaker.model.layout}" if isinstance(speaker, ForgetfulSpeaker) else ""
-        order.append((type(speaker).__name__ + layout, len(script.lines[0])))
-        return converse(script, line, *rest)
+    def watched_converse(script: Script, exchange: Any, *rest: Any) -> Talked:
+        speaker = getattr(exchange, "__self__", None)
+        name = f"ours {speaker.model.layout}" if isinstance(speaker, ForgetfulSpeaker) else "other"
+        order.append((name, len(script.lines[0])))
+        return converse(script, exchange, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmarking, "play", watched_play)
@@ -112,10 +112,9 @@ def test_repetitions_are_interleaved() -> None:
     _, _, order = measured()
     once = [
         *(("environment", size) for size in (1, 1, 3)),
-        *((f"ForgetfulSpeaker {layout}", size) for layout in ("personagpt", "inline") for size in (1, 1, 3)),
-        *(("ReferenceLoop", size) for size in (1, 1)),
-        ("BatchedGenerate", 2),
-        ("ForgetfulSpeaker inline", 2),
+        *((f"ours {layout}", size) for layout in ("personagpt", "inline") for size in (1, 1, 3)),
+        *(("other", size) for size in (1, 1, 2)),
+        ("ours inline", 2),
     ]
     assert order[-2 * len(once) :] == once * 2
 
@@ -133,16 +132,8 @@ def test_ticks_add_up_to_what_was_planned() -> None:
 
 
 def test_a_speaker_that_forgot_computes_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = brief_model()
-    computed: list[int] = []
-    original = type(model.network).cached
-
-    def counted(self: object, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        computed.append(ids.numel())
-        return original(model.network, ids, *rest)
-
-    monkeypatch.setattr(type(model.network), "cached", counted)
-    speaker = ForgetfulSpeaker(model, Sampling(max_tokens=8))
+    computed = count_tokens(monkeypatch)
+    speaker = ForgetfulSpeaker(brief_model(), Sampling(max_tokens=8))
     request = Request(0, ("i have two dogs.",), ("hello there.",), (), np.random.default_rng(0).random(8))
 
     def work() -> int:

@@ -67,7 +67,9 @@ def any_episodes(draw: st.DrawFn) -> Episode:
                 faults=draw(st.dictionaries(names, st.booleans(), max_size=3)),
                 line_log_prob=draw(numbers),
                 reply_log_prob=draw(numbers),
-                propensity=draw(st.none() | st.floats(0, 1, exclude_min=True)),
+                propensity=draw(st.none() | st.floats(0, 1, exclude_min=True)) if number % 2 else 1 / len(goals),
+                propensities=() if number % 2 else (1 / len(goals),) * len(goals),
+                chosen_by=draw(st.none() | storable),
                 corrected_line=draw(st.none() | typed),
                 corrected_reply=draw(st.none() | typed),
                 rating=draw(st.none() | numbers),
@@ -133,10 +135,38 @@ def test_every_episode_survives_json_on_one_ascii_line(episode: Episode) -> None
 def test_an_episode_of_schema_1_is_read_as_one_without_a_person() -> None:
     episode = an_episode(a_turn(1, rating=2.0))
     older = json.loads(episode.to_json())
-    del older["person"], older["rating"], older["turns"][0]["comparisons"]
+    del older["person"], older["rating"]
+    for name in ("comparisons", "propensities", "chosen_by"):
+        del older["turns"][0][name]
     assert Episode.from_json(json.dumps({**older, "schema": 1})) == episode
     with pytest.raises(InputError, match="unknown: person"):
         Episode.from_json(json.dumps({**older, "schema": 1, "person": "p-1"}))
+
+
+def test_an_episode_of_schema_2_is_read_as_one_that_does_not_say_who_chose() -> None:
+    episode = an_episode(a_turn(1, propensity=0.25, comparisons=(Comparison("line", "a", "b"),)), person="p-1")
+    older = json.loads(episode.to_json())
+    del older["turns"][0]["propensities"], older["turns"][0]["chosen_by"]
+    assert Episode.from_json(json.dumps({**older, "schema": 2})) == episode
+    older["turns"][0]["chosen_by"] = "human"
+    with pytest.raises(InputError, match="unknown: chosen_by"):
+        Episode.from_json(json.dumps({**older, "schema": 2}))
+
+
+def test_the_chances_of_all_actions_must_be_those_of_a_choice_among_the_goals() -> None:
+    said = a_turn(1, propensity=0.75, propensities=[0.25, 0.75], chosen_by="human")
+    assert said.propensities == (0.25, 0.75)
+    for changes, complaint in (
+        ({"propensities": (0.5, 0.5)}, "that of action 1"),
+        ({"propensities": (0.5, 0.75)}, "sum to 1"),
+        ({"propensities": (0.75,), "propensity": 0.75}, "sum to 1"),
+        ({"propensities": "0.5"}, "a tuple of numbers"),
+        ({"chosen_by": " "}, "`chosen_by` must be text"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            a_turn(1, **{"propensity": 0.75, **changes})
+    with pytest.raises(InputError, match="one a goal, got 3"):
+        an_episode(a_turn(1, propensity=0.5, propensities=(0.5, 0.5, 0.0)))
 
 
 def test_a_comparison_is_of_two_texts_on_one_side() -> None:
@@ -217,7 +247,7 @@ def test_a_turn_that_is_not_what_its_fields_say_is_refused(changes: dict[str, An
     ("changes", "message"),
     [
         ({"id": "7"}, "32 lower-case hexadecimal digits"),
-        ({"schema": 3}, "`schema` must be 2, got 3"),
+        ({"schema": 2}, "`schema` must be 3, got 2"),
         ({"created": "yesterday"}, "ISO 8601"),
         ({"created": "2026-11-21T12:00:00"}, "in UTC"),
         ({"created": "2026-11-21T12:00:00+01:00"}, "in UTC"),
@@ -274,7 +304,7 @@ def without(field: str) -> str:
         ("[" * 100_000, "one JSON object"),
         ("9" * 5000, "one JSON object"),
         ("{}", "must name its `schema`"),
-        (altered(schema=7), r"one this version reads \(1, 2\), got 7; upgrade"),
+        (altered(schema=7), r"one this version reads \(1, 2, 3\), got 7; upgrade"),
         (altered(schema=True), "got True"),
         (altered(schema="1"), "got '1'"),
         (altered(schema=[1]), "got "),
@@ -283,7 +313,7 @@ def without(field: str) -> str:
         (altered(turns={}), "`turns` must be a list"),
         (altered(turns=[3]), r"`turns\[0\]` must be an object, got 3"),
         (with_turn(reward=None), r"turns\[0\]: `reward` must be a finite number, got None"),
-        (with_turn(mood="good"), r"`turns\[0\]` must have exactly the fields of schema 2; unknown: mood"),
+        (with_turn(mood="good"), r"`turns\[0\]` must have exactly the fields of schema 3; unknown: mood"),
         (with_turn(reward=float("nan")), "every number in an episode must be finite, got NaN"),
         (with_turn().replace("0.5", "1e999"), "finite number, got inf"),
         (altered().replace('"seed": 7', '"seed": 7, "seed": 8'), "given once, got 'seed' twice"),

@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from fakes import FakeJudge, FakeMatcher, GatedSpeaker, env_kwargs, small_personas
 
 from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
 from convogym.experiments.evaluate_policy import evaluate_policies
 from convogym.policies.baselines import CyclePolicy, RandomPolicy
+from convogym.policies.learned import LearnedPolicy
+from convogym.policies.networks import build
+from convogym.policies.spec import PolicySpec
 
 PETS = CyclePolicy(11, [1])  # what opens the gated speaker
 WORK = CyclePolicy(11, [2])
@@ -103,3 +108,37 @@ def test_what_could_have_been_seen_is_told_with_every_difference() -> None:
     [difference] = run(PETS, RandomPolicy(11), episodes=40)["differences"]
     half_width = (difference["mean_interval"][1] - difference["mean_interval"][0]) / 2
     assert difference["detectable"] == pytest.approx(half_width * 2.8 / 1.96, rel=0.2)
+
+
+def learnt(seed: int, steps: int = 10) -> LearnedPolicy:
+    spec = PolicySpec("ppo", 12, 11, training={"seed": seed, "total_steps": steps, "environment": {"observation": "goals"}})
+    torch.manual_seed(seed)
+    return LearnedPolicy(spec, build(spec), name=f"run {seed} of {steps}")
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_method() -> None:
+    """The interval of a method's difference counts the chance in its runs, so it is wider than that of their mean return."""
+    runs = [learnt(seed) for seed in (0, 1, 2)]
+    found = run(PETS, *runs, learnt(0, steps=20), matcher=FakeMatcher(), pool=small_personas())
+    assert found["methods"] == {
+        "cycle:1": ["cycle:1"],
+        "ppo x 3": ["run 0 of 10", "run 1 of 10", "run 2 of 10"],
+        "run 0 of 20": ["run 0 of 20"],
+    }
+    gap = found["differences"][0]
+    returns = found["returns"]
+    pooled = np.mean([returns[name] for name in found["methods"]["ppo x 3"]])
+    assert gap["mean"] == pytest.approx(np.mean(returns["cycle:1"]) - pooled)
+    assert gap["winner"] == "cycle:1"
+    assert gap["also"]["turns_to_first"]["mean"] < 0 and gap["also"]["turns_to_first"]["winner"] == "cycle:1"
+
+
+def test_each_policy_may_see_its_own_environment() -> None:
+    env = PersonaChatVectorEnv(4, autoreset_mode="NextStep", **env_kwargs(responder=GatedSpeaker("pets")))
+    other = PersonaChatVectorEnv(
+        2, autoreset_mode="NextStep", **env_kwargs(responder=GatedSpeaker("pets"), observation="goals")
+    )
+    alike = evaluate_policies([PETS, PETS], [env, other], 6)
+    assert alike["returns"]["cycle:1"] == alike["returns"]["cycle:1 (2)"]
+    with pytest.raises(InputError, match="one for each of the 2 policies, got 1"):
+        evaluate_policies([PETS, PETS], [env], 6)

@@ -13,7 +13,15 @@ from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.episodes import TurnRecord
 from convogym.errors import InputError
 from convogym.experiments.evaluate_calibration import draw_calibration, evaluate_calibration
-from convogym.experiments.identification import calibration, places, posteriors, rank_facts, standings, turns_to_first
+from convogym.experiments.identification import (
+    calibration,
+    fitted_temperature,
+    places,
+    posteriors,
+    rank_facts,
+    standings,
+    turns_to_first,
+)
 from convogym.experiments.rollout import EpisodeResult
 from convogym.metrics import calibration_error, detectable_difference
 from convogym.policies.baselines import CyclePolicy
@@ -124,3 +132,18 @@ def test_four_of_five_repetitions_find_a_detectable_difference() -> None:
     runs = rng.normal(size, 1, (4000, 50))
     found = runs.mean(axis=1) - 1.96 * runs.std(axis=1, ddof=1) / np.sqrt(50) > 0
     assert 0.7 < found.mean() < 0.9
+
+
+def test_the_temperature_undoes_what_evidence_was_multiplied_with() -> None:
+    """Truth is drawn from the posteriors themselves, so the evidence is as sure as it may be; five times that is not."""
+    rng = np.random.default_rng(0)
+    talks = []
+    for _ in range(600):
+        evidence = rng.normal(size=21) * 2.0
+        chances = np.exp(evidence) / np.exp(evidence).sum()
+        true = rng.choice(21, p=chances)
+        talks.append(np.concatenate([evidence[[true]], np.delete(evidence, true)])[None])
+    assert fitted_temperature(talks) == pytest.approx(1.0, rel=0.15)
+    loud = [5.0 * talk for talk in talks]
+    assert fitted_temperature(loud) == pytest.approx(5.0, rel=0.15)
+    assert calibration(loud).error > 4 * calibration([talk / 5 for talk in loud]).error

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from convogym.envs.sb3 import make_sb3_vec_env
 from convogym.errors import CheckpointError, InputError, UnknownNameError
-from convogym.policies.algorithms import ALGORITHMS, HYPERPARAMETERS
+from convogym.policies.algorithms import ALGORITHMS, hyperparameters
 from convogym.policies.learned import LearnedPolicy, load
 from convogym.policies.loading import make_policy
 from convogym.policies.training import train
@@ -68,9 +68,9 @@ def mean_return(policy: Any, number: int = 64) -> float:
     env = toy(number)
     env.seed(1000)
     observation: Any = env.reset()
-    total = 0.0
+    total, state = 0.0, None
     for turn in range(TURNS):
-        actions, _ = policy.predict(observation, None, np.full(number, turn == 0), True)
+        actions, state = policy.predict(observation, state, np.full(number, turn == 0), True)
         observation, rewards, _, _ = env.step(actions)
         total += float(np.mean(rewards))
     return total
@@ -96,7 +96,8 @@ def stored(trained: LearnedPolicy, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "steps"), [("ppo", 4000), ("maskable-ppo", 4000), ("a2c", 8000), ("dqn", 2000), ("qr-dqn", 3000)]
+    ("algorithm", "steps"),
+    [("ppo", 4000), ("maskable-ppo", 4000), ("recurrent-ppo", 4000), ("a2c", 8000), ("dqn", 2000), ("qr-dqn", 3000)],
 )
 def test_every_algorithm_solves_a_toy_talk(algorithm: str, steps: int) -> None:
     assert mean_return(train(algorithm, toy(16), steps, 0)) > 2.5  # random: 1.8
@@ -118,7 +119,7 @@ def test_a_stored_policy_comes_back_the_same(algorithm: str, tmp_path: Path) -> 
     observation = np.random.default_rng(0).normal(size=(20, SIZE)).astype(np.float32)
     assert np.array_equal(policy.scores(observation), back.scores(observation))
     assert back.name.startswith("mine@") and back.spec.goals == GOALS and back.spec.algorithm == algorithm
-    assert back.spec.training["hyperparameters"] == dict(HYPERPARAMETERS[algorithm])
+    assert back.spec.training["hyperparameters"] == hyperparameters(algorithm)
     assert sorted(path.name for path in folder.iterdir()) == ["policy.json", "policy.safetensors"]
     assert load(folder / "policy.json").spec == load(folder / "policy.safetensors").spec == back.spec
 

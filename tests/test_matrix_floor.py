@@ -4,8 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
-from tiny import tiny_model
+from tiny import count_tokens, tiny_model
 
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
@@ -72,16 +71,9 @@ def test_personagpt_reads_all_behind_its_goal_again() -> None:
 @pytest.mark.parametrize("layout", ["inline", "personagpt"])
 def test_the_decoder_computes_at_least_what_is_needed(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(layout)
-    computed = []
-    original = type(model.network).cached
-
-    def counted(self: object, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        computed.append(ids.numel())
-        return original(model.network, ids, *rest)
-
-    monkeypatch.setattr(type(model.network), "cached", counted)
+    computed = count_tokens(monkeypatch)
     sampling = Sampling(max_tokens=8)
-    talked = converse(script(), ModelSpeaker(model, sampling).speak, ModelSpeaker(model, sampling).speak)
+    talked = converse(script(), ModelSpeaker(model, sampling).exchange)
     work = needed_work(model, script(), talked, 8)
     needed = work.read + work.drawn - work.utterances
     assert 0.5 * sum(computed) < needed <= sum(computed)  # text read back has other tokens than those drawn, now and then

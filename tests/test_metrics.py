@@ -10,6 +10,7 @@ from convogym.errors import InputError
 from convogym.metrics import (
     Scores,
     bootstrap_interval,
+    crossed_interval,
     distinct_n,
     normalise_answer,
     paired_difference,
@@ -99,3 +100,17 @@ def test_precision_and_recall_for_each_label_and_over_all() -> None:
     assert micro == Scores(0.75, 0.75, 0.75, 4)
     with pytest.raises(InputError):
         precision_recall_f1([1, 0], [1, 0])
+
+
+def test_an_interval_over_a_table_counts_rows_and_columns() -> None:
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=200)
+    one = crossed_interval(columns[None], np.random.default_rng(1))
+    plain = bootstrap_interval(columns, np.random.default_rng(1))
+    assert one.mean == plain.mean and one.n == 200
+    assert one.high - one.low == pytest.approx(plain.high - plain.low, rel=0.1)
+    apart = crossed_interval(columns[None] + np.array([[-1.0], [0.0], [1.0]]), np.random.default_rng(1))
+    assert apart.high - apart.low > 3 * (one.high - one.low)  # the rows differ more than the columns' mean is unsure
+    assert crossed_interval([[2.0, 2.0]], np.random.default_rng(0)).low == 2.0
+    with pytest.raises(InputError, match="a table"):
+        crossed_interval([1.0, 2.0], np.random.default_rng(0))

@@ -28,6 +28,7 @@ TINY = dataclasses.replace(
     talk_steps=2,
     answer_steps=1,
     more_answer_steps=1,
+    line_steps=1,
 )
 
 
@@ -55,7 +56,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers", "answers"] and all(
+    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers", "answers", "lines"] and all(
         entry["watch"] for entry in log
     )
 

@@ -144,19 +144,32 @@ def test_every_reset_begins_another_episode_and_one_broken_off_stays_unfinished(
 def test_propensities_hold_for_the_next_step_only(store: EpisodeStore) -> None:
     env = RecordEpisodes(FakeTalkEnv(), store, "random")
     env.reset(seed=1)
-    env.set_propensities(0.25)
+    chances = np.array([0.25, 0.75] + [0.0] * 9)
+    env.set_choice(chances, "somebody")
     env.step(0)
     env.step(0)
-    env.set_propensities(np.array([np.nan]))
+    env.set_choice(np.full(11, np.nan))
     env.step(0)
-    assert [record.propensity for record in next(store.episodes()).turns] == [0.25, None, None]
+    turns = next(store.episodes()).turns
+    assert [record.propensity for record in turns] == [0.25, None, None]
+    assert [record.propensities for record in turns] == [tuple(chances), (), ()]
+    assert [record.chosen_by for record in turns] == ["somebody", None, None]
 
 
-@pytest.mark.parametrize("propensities", [0.0, 1.1, -1.0, [0.5, 0.5], np.inf])
+def test_an_action_that_had_no_chance_cannot_have_been_taken(store: EpisodeStore) -> None:
+    env = RecordEpisodes(FakeTalkEnv(), store, "random")
+    env.reset(seed=1)
+    env.set_choice([0.0, 1.0] + [0.0] * 9)
+    with pytest.raises(InputError, match="gave action 0 no chance"):
+        env.step(0)
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("propensities", [0.5, [0.5, 0.5], [0.05] * 11, [-1.0, 2.0] + [0.0] * 9, [np.inf] + [0.0] * 10])
 def test_what_is_no_probability_is_refused(store: EpisodeStore, propensities: Any) -> None:
     env = RecordEpisodes(FakeTalkEnv(), store, "random")
     with pytest.raises(InputError, match="`propensities` must"):
-        env.set_propensities(propensities)
+        env.set_choice(propensities)
 
 
 def test_a_step_before_a_reset_is_refused(store: EpisodeStore) -> None:
@@ -228,17 +241,23 @@ def test_talks_of_different_lengths_side_by_side_are_recorded_each_for_itself(
 def test_the_actions_and_propensities_of_a_batch_go_to_their_own_talks(store: EpisodeStore) -> None:
     envs = RecordVectorEpisodes(FakeTalks(2, 2, 2), store, "random")
     envs.reset(seed=1)
-    envs.set_propensities(np.array([0.1, np.nan, 0.3]))
+    chances = np.full((3, 11), 0.07)
+    chances[0, 7] = chances[2, 9] = 0.3
+    chances[1] = np.nan
+    envs.set_choices(chances, ["a", None, "c"])
     envs.step(np.array([7, 8, 9]))
     envs.step(np.array([0, 1, 2]))
     assert [[record.action for record in each.turns] for each in store.episodes()] == [[7, 0], [8, 1], [9, 2]]
     assert [[record.propensity for record in each.turns] for each in store.episodes()] == [
-        [0.1, None],
+        [0.3, None],
         [None, None],
         [0.3, None],
     ]
-    with pytest.raises(InputError, match=r"must have shape \(3,\), got \(2,\)"):
-        envs.set_propensities([0.5, 0.5])
+    assert [each.turns[0].chosen_by for each in store.episodes()] == ["a", None, "c"]
+    with pytest.raises(InputError, match=r"must have shape \(3, 11\), got \(2,\)"):
+        envs.set_choices([0.5, 0.5])
+    with pytest.raises(InputError, match="who chose in each of 3 talks"):
+        envs.set_choices(np.full((3, 11), np.nan), ["a"])
 
 
 def test_resetting_some_talks_leaves_the_others_going(store: EpisodeStore) -> None:

@@ -244,9 +244,12 @@ def test_the_policy_takes_a_turn_and_the_person_the_next(store: EpisodeStore) ->
 
 def test_a_policys_propensity_is_recorded_and_a_persons_is_not() -> None:
     session = steered(policy=RandomPolicy(11, seed=0))
-    assert session.let_policy().propensity == pytest.approx(1 / 11)
+    let = session.let_policy()
+    assert let.propensity == pytest.approx(1 / 11) and let.chosen_by == "random"
+    assert let.propensities == pytest.approx((1 / 11,) * 11)
     session.propose(PETS)
-    assert session.say().propensity is None
+    said = session.say()
+    assert said.propensity is None and said.propensities == () and said.chosen_by == "human"
     with pytest.raises(InputError, match="no policy"):
         steered().let_policy()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeReader
 from tiny import tiny_model
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from convogym.experiments.cli import app
 from convogym.experiments.collect import collect, make_env
 from convogym.policies.baselines import RandomPolicy
 from convogym.policies.learned import load
+from convogym.policies.loading import make_policy
 from convogym.store import EpisodeStore
 
 
@@ -93,6 +95,38 @@ def test_learning_curves_leave_policies_and_a_chart(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"ppo-0", "ppo-1", "curves.json", "curves.png"}
 
 
+def test_learning_is_compared_with_chance_and_an_order_and_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convogym.agents.reader.load_reader", FakeReader)  # the shipped one would read thousands of facts
+    small = ("--seeds", "2", "--steps", "128", "--episodes", "4", "--num-turns", "2", "--num-envs", "16")
+    arguments = ("evaluate", "steering", *small, "--order", "cycle:1,2", "--out", str(tmp_path))
+    found = told(*arguments)
+    assert found["methods"]["ppo x 2"] == [name for name in found["policies"] if name.startswith("ppo-")]
+    assert [(gap["a"], gap["b"]) for gap in found["differences"]] == [("random", "ppo x 2"), ("cycle:1,2", "ppo x 2")]
+    assert set(found["differences"][0]["also"]) == {"prec_5", "turns_to_first"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ppo-0", "ppo-1", "steering.json", "curves.png"}
+    assert load(tmp_path / "ppo-1").observation == "belief"
+    again = told(*arguments, "--resume")
+    assert again["seconds_learning"] is None and again["returns"] == found["returns"]
+    pooled = told("evaluate", "calibration", "--policy", str(tmp_path / "ppo-0"), "--episodes", "2", "--num-turns", "1")
+    assert pooled["policy"].startswith("ppo-0@")
+
+
+def test_talks_of_an_exploring_policy_are_judged_off_policy(tmp_path: Path) -> None:
+    path = tmp_path / "talks.db"
+    with EpisodeStore(path) as opened:
+        env = make_env(tiny_model(), 8, personas="held-out", reward="coverage", num_turns=2)
+        collect(env, make_policy("epsilon:0.5:cycle:1,2", 11, 0), opened, 24)
+    found = told("evaluate", "off-policy", "--store", str(path), "--policy", "cycle:1,2")
+    assert 1 < found["effective_episodes"] <= 24
+    for estimate in ("doubly_robust", "fitted_q", "weighted"):
+        assert -0.5 < found["estimates"][estimate]["mean"] < 1.5  # shares of a persona's facts
+    own = told("evaluate", "off-policy", "--store", str(path), "--policy", "epsilon:0.5:cycle:1,2", "--sample")
+    assert own["effective_episodes"] == pytest.approx(24)
+    assert own["estimates"]["importance_sampling"]["mean"] == pytest.approx(own["recorded"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -101,6 +135,8 @@ def test_learning_curves_leave_policies_and_a_chart(tmp_path: Path) -> None:
         ("evaluate off-policy --store {store} --policy random --recorded-by nobody", "no finished episode of 'nobody'"),
         ("evaluate off-policy --store {tmp}/none.db --policy random", "found none"),
         ("fit-reward --store {tmp}/none.db --out {tmp}/x", "found none"),
+        ("evaluate steering --observation text --out {tmp}/x", "goals, belief, last-token"),
+        ("evaluate steering --reward coverage --quick --out {tmp}/x", "have it in `reward`"),
         ("learning-curves --algo ppoo --steps 10 --out {tmp}/x", "'ppo'"),
         ("search-order --turns 2 --reward identity", "'identification'"),
         ("rescore --store {store} --reward manual", "`manual` cannot"),

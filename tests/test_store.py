@@ -301,7 +301,7 @@ def test_importing_again_adds_nothing_but_another_content_of_an_id_is_refused(st
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (b'{"schema": 9}', r":3: expected an episode \(`schema` must be one this version reads \(1, 2\), got 9"),
+        (b'{"schema": 9}', r":3: expected an episode \(`schema` must be one this version reads \(1, 2, 3\), got 9"),
         (b"hello", r":3: expected an episode \(an episode must be one JSON object"),
         (b"\xff\xfe", r":3: expected text in UTF-8"),
     ],
@@ -403,7 +403,8 @@ def test_a_store_of_schema_1_is_brought_up_to_date_and_keeps_its_episodes(tmp_pa
     with contextlib.closing(sqlite3.connect(path)) as db:  # what version 1 wrote
         for column in ("person", "rating"):
             db.execute(f"ALTER TABLE episodes DROP COLUMN {column}")
-        db.execute("ALTER TABLE turns DROP COLUMN comparisons")
+        for column in ("comparisons", "propensities", "chosen_by"):
+            db.execute(f"ALTER TABLE turns DROP COLUMN {column}")
         db.execute("UPDATE episodes SET schema = 1")
         db.execute("PRAGMA user_version = 1")
         db.commit()
@@ -415,6 +416,26 @@ def test_a_store_of_schema_1_is_brought_up_to_date_and_keeps_its_episodes(tmp_pa
         store.rate_talk(episode_id, 1)
         assert store.episode(episode_id).turns[0].comparisons == (Comparison("line", "a", "b"),)
         assert store.episode(episode_id).rating == 1.0
+
+
+def test_a_store_of_schema_2_is_brought_up_to_date_and_can_say_who_chose(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with EpisodeStore(path) as store:
+        episode_id = store.begin(**HEAD)
+        store.append(episode_id, a_turn(1))
+        before = store.episode(episode_id)
+    with contextlib.closing(sqlite3.connect(path)) as db:  # what version 2 wrote
+        for column in ("propensities", "chosen_by"):
+            db.execute(f"ALTER TABLE turns DROP COLUMN {column}")
+        db.execute("UPDATE episodes SET schema = 2")
+        db.execute("PRAGMA user_version = 2")
+        db.commit()
+    chosen = a_turn(2, propensity=0.0625, propensities=(0.0625,) * 4 + (0.75,) + (0.0,) * 6, chosen_by="human")
+    with EpisodeStore(path) as store:
+        assert store.episode(episode_id) == before
+        store.append(episode_id, chosen)
+    with EpisodeStore(path) as store:
+        assert store.episode(episode_id).turns[1] == chosen
 
 
 def test_the_last_turn_can_be_taken_back_and_the_episode_goes_on(store: EpisodeStore) -> None:
@@ -444,8 +465,8 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     EpisodeStore(path).close()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        db.execute("PRAGMA user_version = 3")
-    with pytest.raises(InputError, match="of version 2, got version 3; upgrade"):
+        db.execute("PRAGMA user_version = 4")
+    with pytest.raises(InputError, match="of version 3, got version 4; upgrade"):
         EpisodeStore(path)
 
 

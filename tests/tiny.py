@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from convogym import grammar
+from convogym.agents import decoder as decoding
+from convogym.agents.decoder import Batch, Passes, Step
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
+from convogym.agents.sampling import Sampling
 from convogym.agents.tokenizer import BPETokenizer
 
 
@@ -29,3 +34,23 @@ def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) ->
             if parameter.dim() == 2 and "wpe" not in name:
                 parameter.mul_(8.0)
     return model
+
+
+def count_tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on, how many new tokens each step of any new decoder computes."""
+    computed: list[int] = []
+    original = decoding.passes_of
+
+    def counted(*arguments: Any) -> Passes:
+        passes = original(*arguments)
+        step = passes.step
+
+        def count(batch: Batch, sampling: Sampling) -> Step:
+            computed.append(sum(map(len, batch.ids)))
+            return step(batch, sampling)
+
+        monkeypatch.setattr(passes, "step", count)
+        return passes
+
+    monkeypatch.setattr(decoding, "passes_of", counted)
+    return computed

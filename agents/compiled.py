@@ -1,0 +1,184 @@
+"""The decoder's steps by compiled kernels, on the processor in float32: packs weights, deals out the cache's memory.
+
+Knows a network and rows; knows nothing of dialogues. Needs numba (`pip install "convogym[fast]"`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from convogym.agents import kernels
+from convogym.agents.decoder import Batch, Step
+from convogym.agents.gpt2 import GPT2, Block
+from convogym.agents.sampling import Sampling
+
+CHUNK_BYTES = 32 * 2**20  # the cache's memory is taken in pieces of about this size
+ALIGNMENT = 64  # bytes of a cache line
+WORK_OF_A_THREAD = 4_000_000  # multiplications in a step for which it pays to wake another thread and to wait for it
+
+_one_at_a_time = threading.Lock()  # not every thread pool that numba may find can be entered twice
+
+
+class CompiledPasses:
+    """Computes steps by `kernels.advance`; the cache is dealt out in blocks, so it is as large as what it holds."""
+
+    def __init__(self, network: GPT2, eos: int, banned: Sequence[int]) -> None:
+        """Packs the weights, which doubles their memory.
+
+        Args:
+            network: plain (`GPT2.is_plain`).
+            eos: ends an utterance.
+            banned: ids that are never said.
+        """
+        shape = network.shape
+        self._eos, self._shape = eos, shape
+        self._size = sum(parameter.numel() for parameter in network.parameters())
+        self._weights = _packed(network, banned)
+        self._activation = kernels.ACTIVATIONS.get(shape.activation_function, 2)
+        self._block = kernels.block_size(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
+        self._per_chunk = max(1, CHUNK_BYTES // (4 * self._block))
+        self._chunks: list[npt.NDArray[np.float32]] = []
+        self._free: list[int] = []
+        self._tables = np.zeros((0, -(-shape.n_positions // kernels.BLOCK)), np.int64)
+        self._held: list[int] = []  # by row: how many blocks
+        self._work = self._workspace(1, 1)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the keys and values."""
+        return sum(chunk.nbytes for chunk in self._chunks)
+
+    def hold(self, row: int, tokens: int) -> None:
+        """Makes room for so many tokens in a row, which may be new; what it holds stays."""
+        if row >= len(self._held):
+            self._held += [0] * (row + 1 - len(self._held))
+        if row >= len(self._tables):
+            grown = np.zeros((max(row + 1, 2 * len(self._tables)), self._tables.shape[1]), np.int64)
+            grown[: len(self._tables)] = self._tables
+            self._tables = grown
+        needed = -(-tokens // kernels.BLOCK)
+        while self._held[row] < needed:
+            if not self._free:
+                self._grow()
+            self._tables[row, self._held[row]] = self._free.pop()
+            self._held[row] += 1
+
+    def release(self, row: int) -> None:
+        """Gives back a row's memory for others."""
+        self._free += self._tables[row, : self._held[row]][::-1].tolist()
+        self._held[row] = 0
+
+    def _grow(self) -> None:
+        chunk = _aligned(self._per_chunk * self._block)
+        self._chunks.append(chunk)
+        first = chunk.ctypes.data
+        self._free += [first + 4 * self._block * i for i in reversed(range(self._per_chunk))]
+
+    def step(self, batch: Batch, sampling: Sampling) -> Step:
+        """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""
+        count = len(batch.rows)
+        lengths = [len(new) for new in batch.ids]
+        firsts = np.zeros(count + 1, np.int64)
+        np.cumsum(lengths, out=firsts[1:])
+        ids = np.fromiter((i for new in batch.ids for i in new), np.int64, firsts[-1])
+        kinds = np.full(len(ids), -1, np.int64)
+        if batch.kinds is not None:
+            kinds[:] = [kind for new in batch.kinds for kind in new]
+        if len(ids) > len(self._work.states) or count > len(self._work.hidden):
+            self._work = self._workspace(max(len(ids), len(self._work.states)), max(count, len(self._work.hidden)))
+        tokens, log_probs = np.zeros(count, np.int64), np.zeros(count)
+        with _one_at_a_time:
+            allowed = torch.get_num_threads()
+            threads = 1 + len(ids) * self._size // WORK_OF_A_THREAD
+            numba.set_num_threads(min(threads, allowed, numba.config.NUMBA_NUM_THREADS))
+            kernels.advance(
+                ids,
+                kinds,
+                firsts,
+                np.array(batch.starts, np.int64),
+                self._tables[batch.rows],
+                self._shape.n_head,
+                self._activation,
+                self._shape.layer_norm_epsilon,
+                self._weights,
+                self._work,
+                np.array(batch.uniform),
+                np.array(batch.may_end),
+                kernels.Drawing(sampling.top_k, sampling.top_p, sampling.temperature, self._eos),
+                tokens,
+                log_probs,
+            )
+            if torch.get_num_threads() != allowed:  # both use one OpenMP, which numba sets to all cores when it starts
+                torch.set_num_threads(allowed)
+        return Step(tokens.tolist(), log_probs.tolist(), self._work.hidden[:count, : self._shape.n_embd])
+
+    def _workspace(self, tokens: int, rows: int) -> kernels.Work:
+        shape = self._shape
+        hidden, inner = kernels.wide(shape.n_embd), kernels.wide(shape.n_inner or 4 * shape.n_embd)
+        outputs = kernels.wide(shape.vocab_size)
+        return kernels.Work(
+            states=_aligned(tokens, hidden),
+            normed=_aligned(tokens, hidden),
+            queries=_aligned(tokens, kernels.wide(3 * shape.n_embd)),
+            mixed=_aligned(tokens, hidden),
+            inner=_aligned(tokens, inner),
+            hidden=_aligned(rows, hidden),
+            logits=_aligned(min(rows, kernels.CHUNK), outputs),
+        )
+
+
+def _aligned(*shape: int) -> npt.NDArray[np.float32]:
+    """An array, not filled, whose beginning is that of a cache line."""
+    size = int(np.prod(shape))
+    whole = np.empty(size + ALIGNMENT // 4, np.float32)
+    skipped = -whole.ctypes.data % ALIGNMENT // 4
+    return whole[skipped : skipped + size].reshape(shape)
+
+
+def _packed(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
+    shape, body = network.shape, network.transformer
+
+    def numbers(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
+        return parameter.detach().contiguous().numpy()
+
+    def stacked(of: Callable[[Block], Any]) -> npt.NDArray[np.float32]:
+        parts = [of(block) for block in body.layers()]
+        out = _aligned(len(parts), *parts[0].shape)
+        np.stack(parts, out=out)
+        return out
+
+    def bias(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
+        out = np.zeros(kernels.wide(len(parameter)), np.float32)
+        out[: len(parameter)] = numbers(parameter)
+        return out
+
+    norms = [norm for block in body.layers() for norm in (block.ln_1, block.ln_2)] + [body.ln_f]
+    words = numbers(body.wte.weight)
+    output = kernels.packed(words.T)
+    aligned_output = _aligned(len(output))
+    aligned_output[:] = output
+    output_bias = np.full(kernels.wide(shape.vocab_size), -np.inf, np.float32)
+    output_bias[: shape.vocab_size] = 0.0
+    output_bias[list(banned)] = -np.inf
+    return kernels.Weights(
+        words=words,
+        places=numbers(body.wpe.weight),
+        norms=np.stack([np.stack([numbers(norm.weight), numbers(norm.bias)]) for norm in norms]),
+        attend=stacked(lambda block: kernels.packed(numbers(block.attn.c_attn.weight))),
+        attend_bias=stacked(lambda block: bias(block.attn.c_attn.bias)),
+        project=stacked(lambda block: kernels.packed(numbers(block.attn.c_proj.weight))),
+        project_bias=stacked(lambda block: bias(block.attn.c_proj.bias)),
+        expand=stacked(lambda block: kernels.packed(numbers(block.mlp.c_fc.weight))),
+        expand_bias=stacked(lambda block: bias(block.mlp.c_fc.bias)),
+        contract=stacked(lambda block: kernels.packed(numbers(block.mlp.c_proj.weight))),
+        contract_bias=stacked(lambda block: bias(block.mlp.c_proj.bias)),
+        output=aligned_output,
+        output_bias=output_bias,
+    )
