@@ -61,7 +61,7 @@ class Task:
     noise: npt.NDArray[np.float64]
     """uniform numbers in [0, 1), shape (at least `Sampling.max_tokens`,): the n-th decides the n-th token"""
     heard: Callable[[Sequence[int]], None] | None = None
-    """called after every token but the eos with all ids said so far; must not raise and must not wait"""
+    """told the ids said so far, after every token but an eos; None = nobody listens"""
 
 
 class Batch(NamedTuple):

@@ -102,7 +102,7 @@ class ModelSpeaker:
             if places.setdefault(slot, place) != place:
                 raise InputError("`slots` must be distinct, got one twice.")
             prompts[slot] = prompt
-            return Task(slot, prompt.ids, request.noise, self._teller(request))
+            return Task(slot, prompt.ids, request.noise, self._heard(request))
 
         def ended(done: Task, generated: Generated) -> Task | None:
             place = places.pop(done.slot)
@@ -118,7 +118,7 @@ class ModelSpeaker:
         self._decoder.run([task(place, request) for place, request in enumerate(requests)], self.sampling, ended)
         return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
 
-    def _teller(self, request: Request) -> Callable[[Sequence[int]], None] | None:
+    def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:
         """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
         heard = request.heard
         if heard is None:

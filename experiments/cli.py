@@ -31,13 +31,12 @@ from convogym.experiments.options import (
     Tensorboard,
     check_algorithm,
     check_file,
-    check_fits,
     check_observation,
     load_model,
     make_policy,
     open_store,
+    policies_and_envs,
     runs_in,
-    taught_by,
 )
 from convogym.text import printable
 
@@ -206,11 +205,8 @@ def collect(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    loaded = load_model(model) if goals == "taught" else None  # else a wrong policy is told before a model is loaded
-    chosen = make_policy(policy, seed, trust, taught_by(loaded))
-    loaded, size = loaded or load_model(model), min(num_envs, episodes)
-    [env] = collecting.make_envs(loaded, [chosen], size, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
-    check_fits(chosen, env)
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    [chosen], [env] = policies_and_envs(model, [policy], goals, min(num_envs, episodes), seed, trust, **options)
     with open_store(store) as opened:
         assert opened is not None
         with console.bar(episodes, "recording", "episode") as bar:
@@ -390,13 +386,9 @@ def evaluate_policy(
 
     console = Console(json)
     collecting.check_env_options(personas, reward, num_envs, num_turns)
-    loaded = load_model(model) if goals == "taught" else None
-    known = taught_by(loaded)
-    chosen = [make_policy(each, seed, trust, known) for name in policy for each in runs_in(name)]
-    loaded, size = loaded or load_model(model), min(num_envs, episodes)
-    envs = collecting.make_envs(loaded, chosen, size, personas=personas, reward=reward, num_turns=num_turns, goals=goals)
-    for each, env in zip(chosen, envs, strict=True):
-        check_fits(each, env)
+    names = [each for name in policy for each in runs_in(name)]
+    options = {"personas": personas, "reward": reward, "num_turns": num_turns}
+    chosen, envs = policies_and_envs(model, names, goals, min(num_envs, episodes), seed, trust, **options)
     reader = load_reader()
     with console.bar(episodes * len(chosen), "evaluating", "episode") as bar:
         found = evaluating.evaluate_policies(
@@ -415,7 +407,10 @@ def evaluate_policy(
         del found["differences"], found["methods"]
         found = {"policy": name, **only, **found}
     if not json:
-        found.pop("returns")
+        del found["returns"]
+        found.pop("methods", None)
+        if "differences" in found:
+            found["differences"] = evaluating.as_rows(found["differences"])
     console.result(found, "evaluated")
 
 

@@ -65,8 +65,8 @@ def make_env(
         autoreset_mode: NextStep, which `run_episodes` wants, or another.
         goals: published, or taught: those and what the goal speaker was taught.
     """
-    named: dict[str, Any] = {} if goals == "published" else {"goals": goals}  # records name what differs from the usual
     both = model.responder(sampling)
+    named: dict[str, Any] = {} if goals == "published" else {"goals": goals}  # records name what differs from the usual
     env: Any = gym.make_vec(
         ENV_ID,
         num_envs=num_envs,
@@ -93,7 +93,8 @@ def make_envs(model: LanguageModel, policies: Sequence[Policy], num_envs: int, *
         num_envs: dialogues side by side.
         **options: of `make_env`, but for `observation`.
     """
-    shared: dict[str, Any] = {"responder": model.responder(), "goal_speaker": model.goal_speaker(), **options}
+    both = model.responder()
+    shared: dict[str, Any] = {"responder": both, "goal_speaker": both, **options}
     made: dict[str, PersonaChatVectorEnv] = {}
     for policy in policies:
         name = getattr(policy, "observation", "goals")

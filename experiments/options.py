@@ -13,6 +13,7 @@ from convogym.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from convogym.agents.model import LanguageModel
+    from convogym.envs.vector import PersonaChatVectorEnv
     from convogym.episodes import Episode
     from convogym.goals import GoalSet
     from convogym.policies.base import Policy
@@ -30,7 +31,6 @@ Decoding = Annotated[
     str, typer.Option(help="How replies are drawn: greedy, sample, or mbr (of several samples the one most like the others).")
 ]
 Candidates = Annotated[int, typer.Option(min=2, help="Samples that --decoding mbr chooses from.")]
-Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]
 Seen = Annotated[
     str,
     typer.Option(
@@ -39,6 +39,7 @@ Seen = Annotated[
         "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
     ),
 ]
+Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]
 Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")]
 Personas = Annotated[str, typer.Option(help="Who is talked to: train, held-out, another set, or a file of personas.")]
 
@@ -63,11 +64,34 @@ def make_policy(
     return find(name, len(goals), seed, trust, goals=goals, observation_size=observation_size)
 
 
-def taught_by(model: LanguageModel | None) -> GoalSet | None:
-    """The published goals and what a model was taught; None where there is no model."""
-    from convogym.envs.make import taught_goals
+def policies_and_envs(
+    model: str, names: Sequence[str], goals: str, num_envs: int, seed: int, trust: bool, **options: Any
+) -> tuple[list[Policy], list[PersonaChatVectorEnv]]:
+    """Policies, and for each the environment that shows it what it was trained on.
 
-    return None if model is None else taught_goals(model.goal_speaker())
+    Args:
+        model: name, folder or hub id.
+        names: of the policies.
+        goals: "published", or "taught": those and what the model was taught.
+        num_envs: dialogues side by side.
+        seed: of policies that draw.
+        trust: also load what can run code.
+        **options: of `collect.make_env`.
+    """
+    from convogym.experiments import collect
+
+    if goals == "published":
+        chosen = [make_policy(name, seed, trust) for name in names]  # a wrong one is told before a model is loaded
+        envs = collect.make_envs(load_model(model), chosen, num_envs, **options)
+    else:
+        env = collect.make_env(load_model(model), num_envs, goals=goals, **options)
+        size = env.single_observation_space.shape
+        assert size is not None
+        chosen = [make_policy(name, seed, trust, env.goals, size[0]) for name in names]
+        envs = [env] * len(chosen)
+    for policy, env in zip(chosen, envs, strict=True):
+        check_fits(policy, env)
+    return chosen, envs
 
 
 def check_fits(policy: Policy, env: Any) -> None:
