@@ -1,6 +1,6 @@
 """The decoder's steps by compiled kernels, on the processor in float32: packs weights, deals out the cache's memory.
 
-Knows a network and rows; knows nothing of dialogues. Needs numba (`pip install "convogym[fast]"`).
+Knows a network and rows; knows nothing of dialogues.
 """
 
 from __future__ import annotations

@@ -297,16 +297,13 @@ class Decoder:
 
 
 def passes_of(network: GPT2, eos: int, banned: Sequence[int]) -> Passes:
-    """The compiled passes for a plain network (`GPT2.is_plain`), where numba is installed; else those of torch."""
+    """The compiled passes for a plain network (`GPT2.is_plain`), those of torch for any other."""
+    if network.is_plain:
+        from convogym.agents.compiled import CompiledPasses
+
+        return CompiledPasses(network, eos, banned)
     from convogym.agents.torch_passes import TorchPasses
 
-    if network.is_plain:
-        try:
-            from convogym.agents.compiled import CompiledPasses
-        except ImportError:
-            pass
-        else:
-            return CompiledPasses(network, eos, banned)
     return TorchPasses(network, eos, banned)
 
 

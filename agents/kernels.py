@@ -11,8 +11,8 @@ rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, a
 
 from __future__ import annotations
 
-import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,7 +201,18 @@ _mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False) for vectors in (1, 2
 
 _EXACT = {"contract", "nsz"}
 _SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
-_compiled = functools.partial(njit, error_model="numpy", cache=True)
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`njit`, what it makes kept on disk; where nothing may be written each process compiles for itself."""
+
+    def compile(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(error_model="numpy", cache=True, **options)(function)
+        except RuntimeError:  # numba's, of no place for its files
+            return njit(error_model="numpy", **options)(function)
+
+    return compile
 
 
 @_compiled(fastmath=_EXACT, forceinline=True)

@@ -77,12 +77,10 @@ def row_seconds(network: GPT2, rows: int) -> RowCost:
 def _ways(inputs: Mapping[int, Tensor], matrices: Sequence[Tensor]) -> Iterator[Callable[[int], object]]:
     """Ways to multiply all rows with the n-th matrix."""
     yield lambda number: torch.mm(inputs[matrices[number].size(0)], matrices[number])
-    try:
-        import numba
+    import numba
 
-        from convogym.agents import kernels
-    except ImportError:
-        return
+    from convogym.agents import kernels
+
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     packed = [kernels.packed(matrix.detach().numpy()) for matrix in matrices]
     biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
