@@ -407,7 +407,10 @@ def evaluate_policy(
         del found["differences"], found["methods"]
         found = {"policy": name, **only, **found}
     if not json:
-        found.pop("returns")
+        del found["returns"]
+        found.pop("methods", None)
+        if "differences" in found:
+            found["differences"] = evaluating.as_rows(found["differences"])
     console.result(found, "evaluated")
 
 

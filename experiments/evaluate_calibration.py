@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,9 @@ def evaluate_calibration(
 
     Returns:
         `ece`, the expected calibration error over all turns in 10 bins; `temperature`, what the log-likelihoods should have
-        been divided by (1 = none needed), and `ece_at_temperature`, the error if they had been, both of these talks;
-        `rises`, whether the true persona's mean chance rises with every turn; `after` each turn: that chance, its interval
-        and the error; `bins`: mean confidence, share right and number.
+        been divided by (1 = none needed), and `ece_at_temperature`, the error if they had been, both from these very talks;
+        `rises`, whether the true persona's mean chance rises with every turn; `after` each turn: that chance with its
+        interval, and the error; `bins`: mean confidence, share right and number.
 
     Raises:
         InputError: too few episodes or personas.
@@ -76,7 +75,7 @@ def evaluate_calibration(
         )
     return {
         "ece": found.error,
-        "rises": all(later["chance_of_true"] > earlier["chance_of_true"] for earlier, later in itertools.pairwise(after)),
+        "rises": bool((np.diff(chances.mean(axis=0)) > 0).all()),
         "temperature": temperature,
         "ece_at_temperature": calibration([each / temperature for each in standing]).error,
         "policy": policy.name,

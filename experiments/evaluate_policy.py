@@ -166,6 +166,16 @@ def difference(a: str, b: str, first: Mapping[str, Table], second: Mapping[str, 
     return {"a": a, "b": b, **told.pop("return"), "also": told}
 
 
+def as_rows(differences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The differences that `evaluate_policies` tells, a row for each measure."""
+    rows = []
+    for gap in differences:
+        for measure, each in (("return", gap), *gap["also"].items()):
+            shown = {key: each[key] for key in ("mean", "mean_interval", "detectable", "n", "winner")}
+            rows.append({"a": gap["a"], "b": gap["b"], "of": measure, **shown})
+    return rows
+
+
 def summary(results: Sequence[EpisodeResult], seed: int) -> dict[str, Any]:
     """What a policy's episodes came to.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from convogym.experiments.collect import make_env, make_envs
 from convogym.experiments.console import Tick, ignore_ticks
-from convogym.experiments.evaluate_policy import evaluate_policies
+from convogym.experiments.evaluate_policy import as_rows, evaluate_policies
 from convogym.experiments.learning_curves import draw_curves, learning_curves
 from convogym.experiments.search_order import BEAM, num_turns_played, search_order
 from convogym.goals import DEFAULT_GOALS
@@ -133,10 +133,9 @@ def told(found: Mapping[str, Any]) -> str:
             f"{name:34}{each['mean_return']:8.3f}{each['prec_5']:8.3f}{each['turns_to_first']:16.2f}"
             f"{each['facts_revealed']:7.2f}{each['goals_asked']:7.2f}"
         )
-    for gap in found["differences"]:
-        for measure, each in (("return", gap), *gap["also"].items()):
-            low, high = each["mean_interval"]
-            winner = "no winner" if each["winner"] is None else f"{each['winner']} is better"
-            gained = f"{each['mean']:+.3f} [{low:+.3f}, {high:+.3f}], n = {each['n']}"
-            rows.append(f"{gap['a']} minus {gap['b']}, {measure}: {gained}: {winner}")
+    for gap in as_rows(found["differences"]):
+        low, high = gap["mean_interval"]
+        winner = "no winner" if gap["winner"] is None else f"{gap['winner']} is better"
+        gained = f"{gap['mean']:+.3f} [{low:+.3f}, {high:+.3f}], n = {gap['n']}"
+        rows.append(f"{gap['a']} minus {gap['b']}, {gap['of']}: {gained}: {winner}")
     return "\n".join(rows)

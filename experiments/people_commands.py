@@ -145,8 +145,12 @@ def serve(
         console.result(
             {"url": f"http://{shown}:{port}/", "store": store, "model": model, "tokens": fresh, "seed": seed}, "serving"
         )
-        with stoppable(lambda: f"What people said is in {store}."):
-            server.run(sockets=[listening])
+        try:
+            with stoppable(lambda: f"What people said is in {store}."):
+                server.run(sockets=[listening])
+        finally:
+            if school is not None:
+                school.close()
 
 
 def _versions(taught: Any, seed: int) -> dict[str, Any]:

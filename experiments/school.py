@@ -59,6 +59,8 @@ class School:
         self._desks: dict[str, _Desk] = {}
         self._lock = threading.RLock()  # of the taught set and the desks
         self._learning = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._is_closing = False
 
     def view(self, person: str) -> dict[str, Any]:
         """How a person's course stands, and which versions there are."""
@@ -117,7 +119,9 @@ class School:
                 raise InputError(f"this course is {desk.state} already.")
             desk.course.check_enough()
             desk.state, desk.done = "waiting", 0
-        threading.Thread(target=self._learn, args=(desk,), daemon=True).start()
+            thread = threading.Thread(target=self._learn, args=(desk,))
+            self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+        thread.start()
         return self.view(person)
 
     def keep(self, person: str) -> dict[str, Any]:
@@ -172,6 +176,12 @@ class School:
             self._desks.pop(person, None)  # one that is learning ends unseen
             return self._taught.forget(person)
 
+    def close(self) -> None:
+        """Breaks learning off, and waits until it has ended: at its next step, or when what is being measured is."""
+        self._is_closing = True
+        for thread in self._threads:
+            thread.join()
+
     # --- inside -------------------------------------------------------------------------------------------------------------
 
     def _desk(self, person: str) -> _Desk:
@@ -193,9 +203,12 @@ class School:
     def _learn(self, desk: _Desk) -> None:
         def tick(done: int) -> None:
             desk.done += done
+            if self._is_closing:
+                raise InputError("the server was stopped; the answers are kept.")
 
         def stage(what: str) -> None:
             desk.stage = what
+            tick(0)
 
         with self._learning:
             desk.state = "learning"

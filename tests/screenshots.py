@@ -24,7 +24,7 @@ from convogym.experiments.web import make_app
 from convogym.personas import load_personas
 from convogym.store import EpisodeStore
 
-FEWER = {"POOL": 40, "STEPS": 40, "WATCHED": 8, "WATCHED_OLD": 2, "HELD_OUT": 20, "HELD_OUT_OLD": 5}
+FEWER = {"POOL": 40, "STEPS": 24, "WATCHED": 4, "WATCHED_OLD": 1, "HELD_OUT": 20, "HELD_OUT_OLD": 3}
 WIDTH = 720  # pixels
 GOAL = "talk about sports."
 LINES = (
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
         service = Service(*speakers(load(taught.model)), load_personas("train"), store, judge=reader)
         school = School(taught, load, reader, lambda model: service.speak_with(*speakers(model)), 0)
         with open_browser() as browser, served_page(browser, lambda: make_app(service, ["127.0.0.1"], school), WIDTH) as page:
-            page.set_default_timeout(600_000)
+            page.set_default_timeout(1_800_000)
             _visit(page, lambda name: page.screenshot(path=folder / f"{name}.png", full_page=True))
 
 

@@ -102,7 +102,7 @@ class TestHelp:
             "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
             "teach", "serve",
             "search-order", "rescore", "replay", "diff", "clone-policy", "fit-reward", "learning-curves",
-            "train", "benchmark-training",
+            "train", "benchmark-training", "benchmark-load",
         }  # fmt: skip
 
     def test_help_loads_no_heavy_library(self) -> None:

@@ -177,6 +177,19 @@ def test_a_persons_answers_go_with_their_data_and_are_deleted_with_it(
     assert ok(ann, "/api/teaching", method="GET")["course"] is None
 
 
+def test_a_school_that_closes_breaks_learning_off(
+    client: Callable[[str], TestClient], taught: TaughtSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = client(ANN)
+    answered(ann)
+    monkeypatch.setattr(teaching, "STEPS", 100_000)
+    ok(ann, "/api/teaching/learn")
+    school: School = ann.app.state.school  # type: ignore[attr-defined]
+    school.close()
+    course = ok(ann, "/api/teaching", method="GET")["course"]
+    assert course["state"] == "failed" and "stopped" in course["error"] and not taught.versions
+
+
 def test_where_nobody_teaches_the_page_is_told(tmp_path: Path) -> None:
     from fakes import EchoSpeaker
 
