@@ -25,6 +25,7 @@ LANES = 8  # numbers in a vector register (AVX2); LLVM splits it where registers
 PANEL = 16  # columns of a matrix that are computed together
 TILE = 6  # rows computed together: 6 x 16 sums fill twelve of sixteen registers
 CHUNK = 96  # rows that one thread takes at a time, a multiple of TILE; their inputs stay in its second-level cache
+FEW = 16  # rows below which the heads of one go to different threads
 LOOK = 64  # columns of the logits whose maxima are compared side by side, a multiple of PANEL
 BLOCK = 32  # tokens of one row that stand together in the cache
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
@@ -333,80 +334,92 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
 
 
 @_compiled(fastmath=_SUMS)
-def _attend(queries: Any, token: int, position: int, head: int, table: Any, offset: int, size: int, mixed: Any) -> None:
-    """One head of one token: its key and value go into the cache, what it sees of all up to it goes into `mixed`.
+def _attend(
+    queries: Any, token: int, position: int, first: int, last: int, table: Any, offset: int, size: int, mixed: Any
+) -> None:
+    """Some heads of one token: what they see of all tokens up to it goes into `mixed`.
+
+    Block by block, all heads of a block together, for so they stand in memory.
 
     Args:
         queries: (M, wide 3 C) queries, keys and values of the step.
         token: its row in `queries` and `mixed`.
         position: its place in its text.
-        head: 0-based.
+        first: the first head.
+        last: the head behind the last.
         table: addresses of its text's blocks.
-        offset: bytes from a block's beginning to this layer and head.
+        offset: bytes from a block's beginning to this layer.
         size: D.
         mixed: (M, wide C).
     """
-    heads_wide = (size + LANES - 1) // LANES * LANES
+    across = (size + LANES - 1) // LANES * LANES
     values_at = 4 * BLOCK * size
     scores = np.empty(BLOCK, np.float32)
-    sums = np.zeros(heads_wide, np.float32)
-    scores_at, sums_at = np.int64(scores.ctypes.data), np.int64(sums.ctypes.data)
-    query_at = np.int64(queries.ctypes.data) + 4 * (token * queries.shape[1] + head * size)
+    sums = np.zeros((last - first, across), np.float32)
+    best = np.full(last - first, -np.inf, np.float32)
+    total = np.zeros(last - first, np.float32)
+    scores_at = np.int64(scores.ctypes.data)
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
-    best = np.float32(-np.inf)
-    total = np.float32(0.0)
     for block in range(position // BLOCK + 1):
         count = min(BLOCK, position + 1 - block * BLOCK)
-        keys = table[block] + offset
-        _scores(query_at, size, keys, BLOCK, scores_at, BLOCK, keys, size)
-        highest = best
-        for i in range(count):
-            scores[i] *= scale
-            highest = max(highest, scores[i])
-        shrink = _exp(best - highest)
-        gained = np.float32(0.0)
-        for i in range(count):
-            share = _exp(scores[i] - highest)
-            scores[i] = share
-            gained += share
-        total = total * shrink + gained
-        best = highest
-        for i in range(heads_wide):
-            sums[i] *= shrink
-        values = keys + values_at
-        column = 0
-        while column + 8 * LANES <= heads_wide:
-            _mix8(scores_at, BLOCK, values + 4 * column, heads_wide, sums_at + 4 * column, heads_wide, keys, count)
-            column += 8 * LANES
-        if column + 4 * LANES <= heads_wide:
-            _mix4(scores_at, BLOCK, values + 4 * column, heads_wide, sums_at + 4 * column, heads_wide, keys, count)
-            column += 4 * LANES
-        if column + 2 * LANES <= heads_wide:
-            _mix2(scores_at, BLOCK, values + 4 * column, heads_wide, sums_at + 4 * column, heads_wide, keys, count)
-            column += 2 * LANES
-        if column < heads_wide:
-            _mix1(scores_at, BLOCK, values + 4 * column, heads_wide, sums_at + 4 * column, heads_wide, keys, count)
-    for i in range(size):
-        mixed[token, head * size + i] = sums[i] / total
+        for head in range(first, last):
+            own = head - first
+            keys = table[block] + offset + 4 * head * BLOCK * (size + across)
+            query_at = np.int64(queries.ctypes.data) + 4 * (token * queries.shape[1] + head * size)
+            _scores(query_at, size, keys, BLOCK, scores_at, BLOCK, keys, size)
+            highest = best[own]
+            for i in range(count):
+                scores[i] *= scale
+                highest = max(highest, scores[i])
+            shrink = _exp(best[own] - highest)
+            gained = np.float32(0.0)
+            for i in range(count):
+                share = _exp(scores[i] - highest)
+                scores[i] = share
+                gained += share
+            total[own] = total[own] * shrink + gained
+            best[own] = highest
+            for i in range(across):
+                sums[own, i] *= shrink
+            values = keys + values_at
+            sums_at = np.int64(sums.ctypes.data) + 4 * own * across
+            column = 0
+            while column + 8 * LANES <= across:
+                _mix8(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                column += 8 * LANES
+            if column + 4 * LANES <= across:
+                _mix4(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                column += 4 * LANES
+            if column + 2 * LANES <= across:
+                _mix2(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                column += 2 * LANES
+            if column < across:
+                _mix1(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+    for head in range(first, last):
+        for i in range(size):
+            mixed[token, head * size + i] = sums[head - first, i] / total[head - first]
 
 
 @_compiled(parallel=True, fastmath=_EXACT)
 def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size: int, layer: int, mixed: Any) -> None:
     """Attention of all new tokens; the cache gets their keys and values. Arguments as in `_attend` and `advance`."""
     hidden = heads * size
-    heads_wide = (size + LANES - 1) // LANES * LANES
-    for task in prange(len(starts) * heads):
-        row, head = task // heads, task % heads
-        offset = np.int64(4 * (layer * heads + head) * BLOCK * (size + heads_wide))
+    across = (size + LANES - 1) // LANES * LANES
+    parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
+    together = heads // parts
+    offset = np.int64(4 * layer * heads * BLOCK * (size + across))
+    for task in prange(len(starts) * parts):
+        row, first = task // parts, task % parts * together
         for token in range(firsts[row], firsts[row + 1]):
             position = starts[row] + token - firsts[row]
-            keys = tables[row, position // BLOCK] + offset
-            values = keys + 4 * BLOCK * size
             place = position % BLOCK
-            for i in range(size):
-                _store(keys, i * BLOCK + place, queries[token, hidden + head * size + i])
-                _store(values, place * heads_wide + i, queries[token, 2 * hidden + head * size + i])
-            _attend(queries, token, position, head, tables[row], offset, size, mixed)
+            for head in range(first, first + together):
+                keys = tables[row, position // BLOCK] + offset + 4 * head * BLOCK * (size + across)
+                values = keys + 4 * BLOCK * size
+                for i in range(size):
+                    _store(keys, i * BLOCK + place, queries[token, hidden + head * size + i])
+                    _store(values, place * across + i, queries[token, 2 * hidden + head * size + i])
+            _attend(queries, token, position, first, first + together, tables[row], offset, size, mixed)
 
 
 @_compiled(fastmath=_SUMS)

@@ -65,7 +65,7 @@ def test_batched_cached_decoding_equals_the_naive_loop(
 ) -> None:
     """Seven ragged dialogues of different ages, in changing company, both sides, until the oldest turns are dropped."""
     model, reference = pair
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)  # with 3 two of a nucleus's logits differ by 3e-7, and their order by who computed them
     decoders = [Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, passes) for _ in range(2)]
     histories: list[list[str]] = [[] for _ in range(7)]
     goals: list[list[str | None]] = [[] for _ in range(7)]
