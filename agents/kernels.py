@@ -298,7 +298,7 @@ def _panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, l
 
 
 @_compiled(parallel=True)
-def _multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
+def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
     """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`."""
     panels = len(bias) // PANEL
     lda, ldc = a.shape[1], c.shape[1]
@@ -544,17 +544,17 @@ def advance(
     for layer in range(layers):
         for token in range(count):
             _norm(states, token, weights.norms[2 * layer], epsilon, normed, token)
-        _multiply(normed, count, hidden, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+        multiply(normed, count, hidden, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
         _look(work.queries, firsts, starts, tables, heads, hidden // heads, layer, work.mixed)
-        _multiply(work.mixed, count, hidden, weights.project[layer], weights.project_bias[layer], states, True)
+        multiply(work.mixed, count, hidden, weights.project[layer], weights.project_bias[layer], states, True)
         for token in range(count):
             _norm(states, token, weights.norms[2 * layer + 1], epsilon, normed, token)
-        _multiply(normed, count, hidden, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
+        multiply(normed, count, hidden, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
         _activate(work.inner, count, activation)
-        _multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], states, True)
+        multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], states, True)
     for row in range(rows):
         _norm(states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
     for first in range(0, rows, CHUNK):
         part = min(CHUNK, rows - first)
-        _multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False)
+        multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False)
         _pick(work.logits, first, part, uniform, may_end, drawing, tokens, log_probs)

@@ -21,7 +21,6 @@ from convogym.errors import InputError, UnknownNameError
 SEP, START, P1, P2, ACT = "<|sep|>", "<|start|>", "<|p1|>", "<|p2|>", "<|act|>"
 CONTROL_TOKENS = (SEP, "<|cls|>", START, P1, P2, ACT)  # in the id order of the published model: 50257..50262
 LAYOUTS = ("personagpt", "inline")
-DROP_BLOCK = 4  # turns dropped at a time: rarer re-encoding than one by one, most of the talk stays
 
 
 class Tokenizer(Protocol):
@@ -128,8 +127,9 @@ def prompt(
         history: everything said, speaker 1 first. Even length: speaker 1 speaks next; odd: speaker 2.
         goals: the goal of every line so far and of the line to come (`len(history) // 2 + 1` of them) when speaker 1 speaks;
             ignored when speaker 2 does.
-        room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped, `DROP_BLOCK` at a
-            time; the header always stays.
+        room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped until those that stay
+            fill half of what the header leaves (the last one stays if it fits at all), so that what was read has to be read
+            anew rarely. The header always stays; a turn once dropped stays dropped.
 
     Raises:
         InputError: the number of goals is wrong, or header and last utterance alone do not fit.
@@ -138,24 +138,45 @@ def prompt(
     is_line = len(history) % 2 == 0
     if is_line and len(goals) != len(history) // 2 + 1:
         raise InputError(f"`goals` must have {len(history) // 2 + 1} entries (one a line), got {len(goals)}.")
-    in_front = goals[-1] if is_line and layout == "personagpt" else None
-    head = header(tokenizer, P1 if is_line else P2, persona, in_front)
     inline = is_line and layout == "inline"
+    speaker = P1 if is_line else P2
+    head = header(tokenizer, speaker, persona, goals[-1] if is_line and not inline else None)
+    markers = [goal_marker(tokenizer, goal) for goal in goals] if is_line else []
     turns: list[list[int]] = []
     for i, text in enumerate(history):
         if i % 2 == 0:
-            turns.append(goal_marker(tokenizer, goals[i // 2]) if inline else [])
+            turns.append(list(markers[i // 2]) if inline else [])
         turns[-1] += _ended(tokenizer, text)
-    tail = goal_marker(tokenizer, goals[-1]) if inline else []
-    dropped = 0
-    while len(head) + sum(map(len, turns[dropped:])) + len(tail) > room and dropped < len(turns):
-        dropped = min(dropped + DROP_BLOCK, max(dropped + 1, len(turns) - 1))
-    if len(head) + sum(map(len, turns[dropped:])) + len(tail) > room or (dropped == len(turns) and not is_line):
+    tail = markers[-1] if inline else []
+    if is_line:  # a goal in the header lacks the <|sep|> of a marker
+        asked = [len(marker) if inline else max(0, len(marker) - 1) for marker in markers]
+    else:
+        asked = [len(tokenizer.encode(line)) + 1 for line in history[::2]]
+    dropped = _dropped([len(turn) for turn in turns], asked, room - len(header(tokenizer, speaker, persona)))
+    if len(head) + sum(map(len, turns[dropped:])) + len(tail) > room:
         raise InputError(
             f"the persona and the last utterance need more than the {room} tokens this model can read; shorten one of them."
         )
     ids = [*head, *(i for turn in turns[dropped:] for i in turn), *tail]
     return Prompt(tuple(ids), dropped)
+
+
+def _dropped(turns: Sequence[int], asked: Sequence[int], room: int) -> int:
+    """How many of the oldest turns are left out, seen from the beginning of the talk.
+
+    Args:
+        turns: ids of each.
+        asked: of each turn whose utterance was or is asked for, the ids in front of it besides the turns before.
+        room: for both.
+    """
+    dropped = 0
+    for turn, own in enumerate(asked):
+        used = sum(turns[dropped:turn]) + own
+        if used > room:
+            while dropped < turn and (used > room or (2 * used > room and dropped < turn - 1)):
+                used -= turns[dropped]
+                dropped += 1
+    return dropped
 
 
 class _Writer:

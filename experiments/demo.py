@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from convogym.experiments.collect import collect, make_env
+from convogym.experiments.collect import collect, make_env, make_envs
 from convogym.experiments.demo_report import write_report
 from convogym.experiments.evaluate_goals import evaluate_goals
 from convogym.experiments.evaluate_policy import evaluate_policies
@@ -51,6 +51,7 @@ class DemoConfig:
 FULL = DemoConfig(10_240, 200, 160, 90, 60)
 QUICK = DemoConfig(1_024, 40, 32, 20, 10)
 ALGORITHM = "ppo"
+OBSERVATION = "belief"
 MODEL = "persona-mini"
 WHEN = ("before", "after")
 LEARNING_RATE = 3e-4
@@ -78,13 +79,15 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
     model = load(MODEL)
 
     with _step("1/5 learn a policy in the environment", config.train_turns, "turn", progress) as bar:
-        trained = train_policy(model, ALGORITHM, config.train_turns, out / "policy", seed=seed, tick=bar.update)
+        trained = train_policy(
+            model, ALGORITHM, config.train_turns, out / "policy", observation=OBSERVATION, seed=seed, tick=bar.update
+        )
     from convogym.policies.loading import make_policy
 
     learned = make_policy(str(out / "policy"), len(DEFAULT_GOALS), seed)
     policies: list[Policy] = [RandomPolicy(len(DEFAULT_GOALS), seed), CyclePolicy(len(DEFAULT_GOALS)), learned]
 
-    held_out = make_env(model, 64, personas="held-out")
+    held_out = make_envs(model, policies, 64, personas="held-out")
     with _step("2/5 compare it with random and cycling goals", 3 * config.evaluation_episodes, "episode", progress) as bar:
         compared = evaluate_policies(
             policies,
@@ -101,8 +104,8 @@ def run_demo(out: Path, seed: int, quick: bool = False, progress: bool = False) 
         EpisodeStore(out / "episodes.db") as store,
     ):
         half = config.collected_episodes // 2
-        env = make_env(model, 64)
-        for policy in (policies[2], policies[0]):
+        recorded = (policies[2], policies[0])
+        for policy, env in zip(recorded, make_envs(model, recorded, 64), strict=True):
             collect(env, policy, store, half, seed=seed, resume=True, tick=bar.update)
 
     with _step("4/5 fine-tune on the lines that followed their goals", 1, "run", progress) as bar:

@@ -8,10 +8,12 @@ Knows prompts and weights; knows nothing of decoders.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from convogym.agents.gpt2 import GPT2
 from convogym.agents.model import LanguageModel
@@ -51,21 +53,49 @@ def row_operations(network: GPT2) -> RowCost:
 
 @torch.inference_mode()
 def row_seconds(network: GPT2, rows: int) -> RowCost:
-    """Seconds a row takes where `rows` are multiplied together, by the network's own matrices one after the other."""
+    """Seconds a row takes where `rows` are multiplied together, by the network's own matrices one after the other.
+
+    Multiplied by torch and, where they can be compiled, by the kernels that the decoder uses; whatever is faster counts.
+    """
     body = network.transformer
     matrices = [p for block in body.layers() for p in block.parameters() if p.dim() == 2]  # (in, out)
-    inputs = {size: torch.ones(rows, size) for size in {matrix.size(0) for matrix in matrices}}
-    state = torch.ones(rows, network.shape.n_embd)
+    output = body.wte.weight.t()
+    inputs = {size: torch.ones(rows, size) for size in {*(matrix.size(0) for matrix in matrices), output.size(0)}}
     fastest = RowCost(float("inf"), float("inf"))
-    for _ in range(TRIES):
-        began = time.perf_counter()
-        for matrix in matrices:
-            torch.mm(inputs[matrix.size(0)], matrix)
-        between = time.perf_counter()
-        torch.mm(state, body.wte.weight.t())
-        ended = time.perf_counter()
-        fastest = RowCost(min(fastest.layers, between - began), min(fastest.output, ended - between))
+    for multiply in _ways(inputs, [*matrices, output]):
+        for _ in range(TRIES):
+            began = time.perf_counter()
+            for number in range(len(matrices)):
+                multiply(number)
+            between = time.perf_counter()
+            multiply(len(matrices))
+            ended = time.perf_counter()
+            fastest = RowCost(min(fastest.layers, between - began), min(fastest.output, ended - between))
     return RowCost(fastest.layers / rows, fastest.output / rows)
+
+
+def _ways(inputs: Mapping[int, Tensor], matrices: Sequence[Tensor]) -> Iterator[Callable[[int], object]]:
+    """Ways to multiply all rows with the n-th matrix."""
+    yield lambda number: torch.mm(inputs[matrices[number].size(0)], matrices[number])
+    try:
+        import numba
+
+        from convogym.agents import kernels
+    except ImportError:
+        return
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    packed = [kernels.packed(matrix.detach().numpy()) for matrix in matrices]
+    biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
+    rows = len(next(iter(inputs.values())))
+    given = {size: np.ones((rows, kernels.wide(size)), np.float32) for size in inputs}
+    outs = {len(bias): np.zeros((rows, len(bias)), np.float32) for bias in biases}
+
+    def multiply(number: int) -> None:
+        depth, bias = matrices[number].size(0), biases[number]
+        kernels.multiply(given[depth], rows, depth, packed[number], bias, outs[len(bias)], False)
+
+    multiply(0)  # compiled before it is timed
+    yield multiply
 
 
 def needed_work(model: LanguageModel, script: Script, talked: Talked, max_tokens: int) -> Work:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
 
+from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder
+from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
+from convogym.agents.torch_passes import TorchPasses
 from convogym.errors import InputError
 from convogym.layouts import prompt
-from convogym.speakers import Request
+from convogym.speakers import Request, Utterance
 
 SAMPLING = Sampling(max_tokens=12)
 
@@ -53,12 +58,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch
     return LanguageModel.load(folder), reference
 
 
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
 @pytest.mark.parametrize("layout", ["inline", "personagpt"])
-def test_batched_cached_decoding_equals_the_naive_loop(layout: str, pair: tuple[LanguageModel, torch.nn.Module]) -> None:
+def test_batched_cached_decoding_equals_the_naive_loop(
+    layout: str, passes: Any, pair: tuple[LanguageModel, torch.nn.Module]
+) -> None:
     """Seven ragged dialogues of different ages, in changing company, both sides, until the oldest turns are dropped."""
     model, reference = pair
     rng = np.random.default_rng(3)
-    decoders = [Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids) for _ in range(2)]
+    decoders = [Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, passes) for _ in range(2)]
     histories: list[list[str]] = [[] for _ in range(7)]
     goals: list[list[str | None]] = [[] for _ in range(7)]
     personas = [tuple(f"i have {n} dogs." for n in range(i % 4 + 1)) for i in range(7)]
@@ -101,6 +109,96 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
     assert said.log_prob == pytest.approx(float(expected), abs=1e-3)
     np.testing.assert_allclose(said.features, model.network.standardised(hidden).mean(0).detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu"])
+def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activation: str) -> None:
+    """Hidden size 36 in six heads of 6, a feed-forward size and a vocabulary that are no multiples of anything."""
+    network = GPT2(GPT2Shape(413, 200, 36, 2, 6, 50, activation_function=activation))
+    network.reset_parameters(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(6.0)
+    contexts = [np.random.default_rng(i).integers(1, 413, size).tolist() for i, size in enumerate((1, 70, 33, 100))]
+    said = Decoder(network, 0, [5, 412], passes).generate(range(4), contexts, np.full((4, 12), 0.5), SAMPLING)
+    for context, one in zip(contexts, said, strict=True):
+        ids = torch.tensor([[*context, *one.ids, *([] if one.is_cut_off else [0])]])
+        hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
+        logits = network.logits(hidden).detach()
+        logits[:, [5, 412]] = -torch.inf
+        expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
+        assert one.log_prob == pytest.approx(float(expected), abs=2e-3)
+        np.testing.assert_allclose(one.features, network.standardised(hidden).mean(0).detach().numpy(), atol=2e-4)
+
+
+def test_compiled_numbers_are_the_same_bit_for_bit_in_any_company_and_however_a_context_was_read() -> None:
+    model = tiny_model()
+    rng = np.random.default_rng(2)
+    contexts = [rng.integers(1, 390, 5 + 9 * i).tolist() for i in range(23)]
+    noise = rng.random((23, 12))
+
+    def decoder() -> Decoder:
+        return Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
+
+    together = decoder().generate(range(23), contexts, noise, SAMPLING)
+    alone = [decoder().generate([0], [c], u[None], SAMPLING)[0] for c, u in zip(contexts, noise, strict=True)]
+    in_two_parts = decoder()
+    in_two_parts.generate(range(23), [c[: len(c) // 2] for c in contexts], noise, SAMPLING)
+    for one, *others in zip(together, alone, in_two_parts.generate(range(23), contexts, noise, SAMPLING), strict=True):
+        for other in others:
+            assert (one.ids, one.log_prob, one.is_cut_off) == (other.ids, other.log_prob, other.is_cut_off)
+            assert one.features.tobytes() == other.features.tobytes()
+
+
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+def test_weights_that_changed_are_read_anew(passes: Any) -> None:
+    model, other = tiny_model(), tiny_model(seed=1)
+    context, noise = [model.tokenizer.encode("hello there.")], np.random.default_rng(0).random((1, 12))
+    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, passes)
+    before = decoder.generate([0], context, noise, SAMPLING)[0]
+    model.network.load_state_dict(other.network.state_dict())
+    fresh = Decoder(other.network, model.tokenizer.eos, model.tokenizer.control_ids, passes)
+    after = decoder.generate([0], context, noise, SAMPLING)[0]
+    assert after.ids == fresh.generate([0], context, noise, SAMPLING)[0].ids != before.ids
+
+
+def test_the_memory_of_forgotten_dialogues_serves_others() -> None:
+    model = tiny_model()
+    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
+    contexts = [[7] * 400] * 200
+    decoder.generate(range(200), contexts, np.zeros((200, 1)), Sampling(max_tokens=1))
+    size = decoder.cache_bytes
+    decoder.forget()
+    decoder.generate(range(200, 400), contexts, np.zeros((200, 1)), Sampling(max_tokens=1))
+    assert decoder.cache_bytes == size
+    needed = 200 * 401 * 2 * 2 * 32 * 4  # keys and values of two layers of 32 floats
+    assert needed < size < 1.25 * needed + CHUNK_BYTES
+
+
+def test_lines_and_replies_together_are_those_of_one_after_the_other() -> None:
+    model = tiny_model()
+    with torch.no_grad():  # it likes to end its utterances
+        model.network.transformer.ln_f.bias.add_(4 * model.network.transformer.wte.weight[model.tokenizer.eos])
+    noise = np.random.default_rng(6).random((2, 20, 12))
+    histories = [("hello there.",) * (2 * (i % 3)) for i in range(20)]
+    asked = [
+        Request(i, (), history, (*[None] * (len(history) // 2), "ask about pets."), noise[0, i])
+        for i, history in enumerate(histories)
+    ]
+
+    def reply(place: int, line: str) -> Request:
+        return Request(place, ("i have two dogs.",), (*histories[place], line), (), noise[1, place])
+
+    def said(utterances: Sequence[Utterance]) -> list[tuple[str, float]]:
+        return [(u.text, u.log_prob) for u in utterances]
+
+    lines, replies = ModelSpeaker(model, SAMPLING).exchange(asked, reply)
+    speaker = ModelSpeaker(model, SAMPLING)
+    first = speaker.speak(asked)
+    second = speaker.speak([reply(place, line.text) for place, line in enumerate(first)])
+    assert said(lines) == said(first) and said(replies) == said(second)
+    assert len({line.tokens for line in lines}) > 3  # so replies did not all begin together
 
 
 def requests(count: int, seed: int, tokens: int) -> list[Request]:

@@ -17,6 +17,7 @@ from convogym.errors import InputError, UnknownNameError
 from convogym.layouts import (
     ACT,
     CONTROL_TOKENS,
+    LAYOUTS,
     P1,
     P2,
     SEP,
@@ -154,6 +155,28 @@ def test_oldest_turns_are_dropped_and_the_header_stays() -> None:
     tail = [*t.encode("and now?"), t.eos]
     assert shown.dropped_turns > 0 and len(shown.ids) <= 150
     assert list(shown.ids[: len(head)]) == head and list(shown.ids[-len(tail) :]) == tail
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_full_context_is_halved_and_then_filled_again(layout: str, side: int) -> None:
+    """So what was read is read anew rarely: between drops a prompt is the one before with something added."""
+    t = tiny_tokenizer()
+    texts = (TALK.utterances * 20)[:60]
+    room, drops, sizes = 260, [], []
+    bare = len(header(t, (P1, P2)[side], PERSONA))
+    for turn in range(30):
+        goals = tuple("ask about pets." if i % 3 else None for i in range(turn + 1))
+        shown = prompt(layout, t, PERSONA, texts[: 2 * turn + side], () if side else goals, room)
+        drops.append(shown.dropped_turns)
+        sizes.append(len(shown.ids))
+        assert len(shown.ids) <= room
+    changes = [i for i in range(1, 30) if drops[i] != drops[i - 1]]
+    assert drops == sorted(drops) and len(changes) >= 2
+    longest = max(len(t.encode(a)) + len(t.encode(b)) for a, b in zip(texts[::2], texts[1::2], strict=True)) + 20
+    for i in changes:
+        assert sizes[i] <= bare + (room - bare) / 2 + 20 and sizes[i - 1] > room - longest
+        assert drops[i] - drops[i - 1] >= 2
 
 
 def test_what_cannot_fit_is_refused() -> None:
