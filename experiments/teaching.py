@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ORDERS = ("informative", "random")
 PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
-STEPS = 60  # optimiser steps of one teaching, about a minute on two cores
+STEPS = 60  # optimiser steps of one teaching, some 80 seconds on two cores
 ELSEWHERE = 8  # other moments at which each lesson's line is learnt too
 RATE = 3e-4  # AdamW's
 WATCHED = 24  # contexts in which the new goal is watched while learning
