@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -127,8 +128,10 @@ def resolve_reader(reader: Reader | None) -> Reader:
 def check_observation(observation: str) -> None:
     """Refuses an observation that there is not; what comes after a colon is the encoder's name."""
     name, _, encoder = observation.partition(":")
-    if name not in OBSERVATIONS or (encoder and name != SENTENCES):
+    if name not in OBSERVATIONS or (encoder and name not in (SENTENCES, "ranking")):
         raise UnknownNameError("observation", observation, OBSERVATIONS)
+    if name == "ranking" and not encoder:
+        raise InputError("`observation='ranking:FOLDER'` needs the folder that `convogym fit-state` wrote.")
 
 
 def resolve_observer(observation: str, responder: Speaker, goals: Sequence[str], num_turns: int) -> Observer:
@@ -136,16 +139,21 @@ def resolve_observer(observation: str, responder: Speaker, goals: Sequence[str],
 
     Raises:
         UnknownNameError: there is no such observation.
-        InputError: it needs a language model as responder, or a package that is not installed.
+        InputError: it needs a language model as responder, a folder, or a package that is not installed.
     """
     check_observation(observation)
     name, _, encoder = observation.partition(":")
-    if name in ("last-token", "tokens"):
+    if name in ("last-token", "ranking", "tokens"):
         model = getattr(responder, "model", None)
         if model is None:
             raise InputError(f"`observation={name!r}` needs a language model as responder, got {responder.name!r}.")
         if name == "tokens":
             return TokensObserver(model.tokenizer.encode, model.tokenizer.eos, len(model.tokenizer))
+        if name == "ranking":
+            from convogym.agents.ranking_state import RankingHead, ranking_states
+
+            head = RankingHead.load(Path(encoder), responder.feature_size)
+            return EncodedObserver(ranking_states(responder.embed, head), responder.feature_size, len(goals), num_turns)
         from convogym.agents.last_state import last_states
 
         return EncodedObserver(last_states(model), responder.feature_size, len(goals), num_turns)

@@ -171,7 +171,7 @@ class TextObserver:
         return ["\n".join(" ".join(text.splitlines()) for text in talk.utterances)[-MAX_TEXT_CHARS:] for talk in seen]
 
 
-OBSERVATIONS = ("embedding", "goals", "belief", "last-token", "sentence-transformers", "tokens", "text")
+OBSERVATIONS = ("embedding", "goals", "belief", "last-token", "ranking", "sentence-transformers", "tokens", "text")
 GOAL_BLOCKS: Mapping[str, int] = {"belief": 2}
 """How many numbers an observation has for each goal just before the turn, block by block: what a policy should not have to
 learn anew for each goal. The counts at the end are not among them."""

@@ -36,7 +36,8 @@ Seen = Annotated[
     typer.Option(
         "--observation",
         help="What the policy sees: goals (those used, and the turn), belief (also what the judge makes of the line-up so "
-        "far), or one that reads the replies too: embedding, last-token, sentence-transformers:NAME.",
+        "far), or one that reads the replies too: embedding, last-token, ranking:FOLDER, "
+        "sentence-transformers:NAME.",
     ),
 ]
 Goals = Annotated[str, typer.Option(help="What lines can be about: published, or taught (those and what --model was taught).")]

@@ -21,6 +21,7 @@ from convogym.experiments.options import (
     Seed,
     Seen,
     check_algorithm,
+    check_file,
     check_fits,
     check_new,
     check_observation,
@@ -320,6 +321,29 @@ def fit_reward(
     check_out(out)
     reader = load_reader()
     console.result(fitting.fit_reward(preferences, reader, reader.name, out, seed), "fitted")
+
+
+@app.command(epilog="Example: convogym fit-state --out runs/state")
+def fit_state(
+    out: Annotated[Path, typer.Option(help="Folder for the estimator; use it as --observation ranking:FOLDER.")],
+    model: Model = "persona-mini",
+    data: Annotated[
+        Path | None, typer.Option(help="Dialogues with personas; those that come with the project by default.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the dialogues; the original makes one.")] = 5,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Fit the original's state estimator: what was said, mapped so that the speaker's facts lie nearest."""
+    from convogym.experiments import fit_state as fitting
+
+    console = Console(json)
+    if data is not None:
+        check_file(data)
+    check_out(out)
+    loaded = load_model(model)
+    with console.bar(epochs, "fitting", "pass") as bar:
+        console.result(fitting.fit_state(loaded, data, out, epochs, seed, bar.update), "fitted")
 
 
 @app.command(epilog="Example: convogym learning-curves --algo ppo --algo dqn --steps 12288 --out runs/curves")

@@ -101,7 +101,7 @@ class TestHelp:
         assert {words[0] for words in commands()} == {
             "demo", "chat", "collect", "train-policy", "finetune", "evaluate", "pretrain", "train-reader", "benchmark",
             "teach", "serve",
-            "search-order", "rescore", "replay", "diff", "clone-policy", "fit-reward", "learning-curves",
+            "search-order", "rescore", "replay", "diff", "clone-policy", "fit-reward", "fit-state", "learning-curves",
             "train", "benchmark-training", "benchmark-load",
         }  # fmt: skip
 
