@@ -59,7 +59,8 @@ class PersonaChatEnv(gym.Env[Observation, int]):
     `observation="belief"`: `goals` behind what the judge of the `identification` reward makes of the line-up so far, of length
     `3 + 3 n`; see `convogym.envs.observations.BeliefObserver`.
     `observation="last-token"`, `"ranking:FOLDER"` (of `convogym fit-state`), `"sentence-transformers"` and
-    `"sentence-transformers:NAME"` (an encoder's name or folder): as `embedding`, with what the responder's model, or that encoder, makes of all replies read alone in place of the mean.
+    `"sentence-transformers:NAME"` (an encoder's name or folder): as `embedding`, with what the responder's model, that
+    estimator or that encoder makes of all replies read alone in place of the mean.
     `observation="tokens"`: an int64 `Box` of the transcript's newest 512 token ids, -1 at the left of them.
     `observation="text"`: the transcript, one utterance a line, the goal speaker's first.
 
