@@ -59,7 +59,7 @@ def test_the_judges_are_informative() -> None:
 
 
 def test_the_matcher_finds_the_persona_of_grammar_talks_that_cycle_through_goals() -> None:
-    """Eight turns of the cycle policy, answered by the grammar: the true persona first among 21 (0.91 of 128 talks)."""
+    """Eight turns of the cycle policy, answered by the grammar: the true persona first among 21."""
     rng, pool, reader = np.random.default_rng(0), load_personas("grammar-held-out"), load_reader()
     hits = []
     for _ in range(128):
@@ -80,7 +80,7 @@ def test_the_matcher_finds_the_persona_of_grammar_talks_that_cycle_through_goals
 
 
 def test_cycling_through_goals_reveals_who_answers(model: LanguageModel) -> None:
-    """Held-out personas of the grammar: replies put the true persona first among 21 (0.70 of 128 talks; chance 0.05)."""
+    """Held-out personas of the grammar: replies put the true persona first among 21 (chance 0.05)."""
     env = make_env(model, 64, personas="grammar-held-out")
     pool = load_personas("grammar-held-out")
     found = evaluate_policies([CyclePolicy(11)], env, 128, matcher=load_reader(), pool=pool)["policies"]["cycle"]
