@@ -44,7 +44,8 @@ def _downloaded(repo: str) -> Path:
     """The hub repository's files in the local cache, fetched if need be."""
     from huggingface_hub import snapshot_download
 
-    patterns = ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]
+    patterns = ["config.json", "generation_config.json", "model.safetensors"]
+    patterns += ["tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]
     try:
         folder = Path(snapshot_download(repo, allow_patterns=patterns))
         if not (folder / "model.safetensors").exists():

@@ -152,7 +152,7 @@ class LanguageModel:
         if type(window) is not int or window < 0:
             raise CheckpointError(f"{folder}/config.json: `max_history` must be a whole number of at least 0, got {window!r}.")
         taught = _read_taught(folder, ours.get("taught", []))
-        usual = _read_sampling(folder)
+        usual = _read_sampling(folder, shape)
         return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught, usual)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
@@ -289,8 +289,11 @@ def _read_taught(folder: Path, goals: Any) -> tuple[str, ...]:
     return tuple(goals)
 
 
-def _read_sampling(folder: Path) -> Sampling:
-    """Of a hub folder's `generation_config.json` what concerns draws; where it has none or is greedy, the defaults."""
+def _read_sampling(folder: Path, shape: GPT2Shape) -> Sampling:
+    """Of a hub folder's `generation_config.json` what concerns draws; where it has none or is greedy, the defaults.
+
+    As on the hub, null says nothing and a `top_k` of 0 leaves all tokens in. An utterance gets half of the context at most.
+    """
     path = folder / "generation_config.json"
     if not path.is_file():
         return Sampling()
@@ -299,7 +302,12 @@ def _read_sampling(folder: Path) -> Sampling:
         if not found.get("do_sample"):
             return Sampling()
         names = {"top_k": "top_k", "top_p": "top_p", "temperature": "temperature", "max_new_tokens": "max_tokens"}
-        return Sampling(**{ours: found[theirs] for theirs, ours in names.items() if theirs in found})
+        said = {ours: found[theirs] for theirs, ours in names.items() if found.get(theirs) is not None}
+        if said.get("top_k") == 0:
+            said["top_k"] = shape.vocab_size
+        if "max_tokens" in said:
+            said["max_tokens"] = min(said["max_tokens"], shape.n_positions // 2)
+        return Sampling(**said)
     except (ValueError, RecursionError, AttributeError, TypeError, InputError) as error:
         raise CheckpointError(f"{path}: expected how the model is to speak, {type(error).__name__}: {error}.") from error
 

@@ -46,6 +46,10 @@ def test_a_model_speaks_as_its_folder_says(tmp_path: Path) -> None:
         '{"do_sample": true, "temperature": 0.7, "eos_token_id": 1}', "utf-8"
     )
     assert load(tmp_path / "m").sampling == Sampling(temperature=0.7)
+    text = '{"do_sample": true, "top_k": 0, "top_p": null, "max_new_tokens": 9999}'
+    (tmp_path / "m" / "generation_config.json").write_text(text, "utf-8")
+    shape = model.network.shape
+    assert load(tmp_path / "m").sampling == Sampling(top_k=shape.vocab_size, max_tokens=shape.n_positions // 2)
     (tmp_path / "m" / "generation_config.json").write_text('{"temperature": 0.7}', "utf-8")  # greedy, to transformers
     assert load(tmp_path / "m").sampling == Sampling()
 
