@@ -1,6 +1,7 @@
 """The page in a real browser: by keyboard alone, in a narrow window, and with hostile text."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ pytest.importorskip("fastapi", reason='the page needs pip install "convogym[web]
 from convogym.agents.shared import SharedSpeaker
 from convogym.experiments.serving import Service, pseudonym
 from convogym.experiments.web import make_app
+from convogym.speakers import Request, Utterance
 from convogym.store import EpisodeStore
 
 TOKEN = "token-of-ann-0123456789"
@@ -131,3 +133,35 @@ def test_preferring_taking_back_finding_and_deleting(page: Any, store: EpisodeSt
     page.get_by_role("button", name="Delete everything I said").click()
     page.get_by_role("button", name="Come in").wait_for()
     assert store.count() == 0
+
+
+class HeldSpeaker(EchoSpeaker):
+    """Answers nothing before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+
+    def speak(self, requests: Sequence[Request]) -> list[Utterance]:
+        self.free.wait(30)
+        return super().speak(requests)
+
+
+def test_a_line_sent_while_another_is_answered_is_said_next(browser: Any, store: EpisodeStore) -> None:
+    answers = HeldSpeaker()
+    service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(answers), small_personas(), store, frozenset({TOKEN}))
+    with served_page(browser, lambda: make_app(service, ["127.0.0.1"])) as page:
+        come_in(page)
+        page.get_by_role("button", name="Begin a talk").click()
+        eventually(lambda: page.evaluate("document.activeElement.id") == "line")
+        page.keyboard.type("hello.")
+        page.keyboard.press("Enter")
+        page.get_by_text("hello.").wait_for()
+        page.keyboard.type("how are you?")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        answers.free.set()
+        eventually(lambda: store.count() == 1 and len(turns(store)) == 2)
+        assert [turn.line for turn in turns(store)] == ["hello.", "how are you?"]
+        eventually(lambda: page.locator("#log .reply").all_text_contents() == [turn.reply for turn in turns(store)])
+        assert page.evaluate("document.activeElement.id") == "line" and not page.locator("#error").text_content()

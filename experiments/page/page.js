@@ -10,6 +10,7 @@ let chosen = null; // the goal whose line is in the field
 let deciding = null; // what the two texts on offer are for
 let course = null; // what is being taught
 let busy = false;
+let sentAhead = false; // a line was sent while another was being answered
 
 function make(kind, text, className) {
   const element = document.createElement(kind);
@@ -46,6 +47,10 @@ async function attempt(work) {
     if (error.status === 401 || error.status === 403) await showLogin();
   } finally {
     busy = false;
+  }
+  if (sentAhead) {
+    sentAhead = false;
+    await attempt(say);
   }
 }
 
@@ -130,27 +135,35 @@ on("begin-form", "submit", async () => {
   const mode = document.querySelector("input[name=mode]:checked").value;
   talk = await ask("POST", "/api/talks", { mode, persona: facts.length ? facts : null });
   chosen = null;
+  sentAhead = false;
   get("line").value = "";
   render();
   (mode === "talk" ? get("line") : get("ahead")).focus();
 });
 
-on("say-form", "submit", async () => {
+async function say() {
   const line = get("line").value.trim();
   if (!line) throw new Error("type a line, or pick a goal.");
   if (talk.mode === "steer" && chosen === null) throw new Error("pick a goal first.");
   const typed = line !== talk.proposed;
   const turn = coming(line);
+  get("line").value = ""; // what is typed while the reply comes is the next line
   try {
     talk = await sayLive({ line: typed ? line : null, action: chosen }, (reply) => { turn.reply.textContent = reply; });
   } catch (error) {
     turn.item.remove();
+    get("line").value ||= line;
     throw error;
   }
-  get("line").value = "";
   chosen = null;
   render();
   if (!talk.ended) get(talk.mode === "talk" ? "line" : "ahead").focus();
+}
+
+get("say-form").addEventListener("submit", (happened) => {
+  happened.preventDefault();
+  if (busy) sentAhead = get("line").value.trim() !== "";
+  else attempt(say);
 });
 
 async function pick(code) {
