@@ -57,12 +57,18 @@ def served_page(browser: Any, make_app: Callable[[], Any], width: int = 400) -> 
             thread.join(30)
 
 
+def press(page: Any, key: str) -> None:
+    """Presses a key once the page has done what it was asked before."""
+    page.locator("body:not([data-busy])").wait_for()
+    page.keyboard.press(key)
+
+
 def tab_to(page: Any, name: str) -> None:
     """Presses Tab until what is called so has the focus."""
     called = """() => { const e = document.activeElement;
         return e.getAttribute('aria-label') || (e.labels && e.labels.length ? e.labels[0].textContent : e.textContent) }"""
     for _ in range(80):
-        page.keyboard.press("Tab")
+        press(page, "Tab")
         if name in page.evaluate(called):
             return
     raise AssertionError(f"the keyboard does not reach {name!r}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import eventually, open_browser, served_page, tab_to
+from browsing import eventually, open_browser, press, served_page, tab_to
 from fakes import EchoSpeaker, small_personas
 
 pytest.importorskip("fastapi", reason='the page needs pip install "convogym[web]"')
@@ -55,33 +55,33 @@ def test_a_whole_steered_talk_by_keyboard_alone_at_400_pixels(page: Any, store: 
     tab_to(page, "Invite token")
     page.keyboard.type(TOKEN)
     tab_to(page, "I have read this and agree.")
-    page.keyboard.press("Space")
+    press(page, "Space")
     tab_to(page, "Come in")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("button", name="Begin a talk").wait_for()
     tab_to(page, "I say them.")
-    page.keyboard.press("ArrowDown")
+    press(page, "ArrowDown")
     tab_to(page, "Who answers: one fact")
     page.keyboard.type("i have two dogs.\ni am a nurse.")
     tab_to(page, "Begin a talk")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("button", name="What would each say?").wait_for()
-    page.keyboard.press("Enter")  # the focus is on the look-ahead
+    press(page, "Enter")  # the focus is on the look-ahead
     page.get_by_text("ask about pets. please").wait_for()
-    page.keyboard.press("1")
+    press(page, "1")
     page.get_by_label("A line that is to ask about pets.").wait_for()
     eventually(lambda: page.evaluate("document.activeElement.value").startswith("ask about pets. please"))
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     eventually(lambda: store.count() == 1)
     page.locator("#log > li").wait_for()
     tab_to(page, "Mark for turn 1")
-    page.keyboard.press("4")
+    press(page, "4")
     eventually(lambda: turns(store)[0].rating == 4.0)
     tab_to(page, "Correct the reply of turn 1")
-    page.keyboard.press("Enter")
-    page.keyboard.press("Control+A")
+    press(page, "Enter")
+    press(page, "Control+A")
     page.keyboard.type("two dogs, rex and momo.")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     eventually(lambda: turns(store)[0].corrected_reply == "two dogs, rex and momo.")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     [episode] = store.episodes()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import eventually, open_browser, served_page, tab_to
+from browsing import eventually, open_browser, press, served_page, tab_to
 from fakes import small_personas
 from quick_teaching import make_quick
 from tiny import tiny_model
@@ -59,9 +59,9 @@ def page(monkeypatch: pytest.MonkeyPatch, store: EpisodeStore, taught: TaughtSet
         yield opened
 
 
-def press(page: Any, name: str, key: str = "Enter") -> None:
+def press_on(page: Any, name: str, key: str = "Enter") -> None:
     tab_to(page, name)
-    page.keyboard.press(key)
+    press(page, key)
 
 
 def check(page: Any, what: str) -> None:
@@ -88,86 +88,86 @@ def has_lessons(taught: TaughtSet, count: int) -> bool:
 def test_a_whole_visit_by_keyboard_alone(page: Any, store: EpisodeStore, taught: TaughtSet) -> None:
     page.get_by_label("I have read this").wait_for()
     check(page, "coming in")
-    press(page, "I have read this and agree.", "Space")
-    press(page, "Come in")
+    press_on(page, "I have read this and agree.", "Space")
+    press_on(page, "Come in")
 
     # Talk eight turns.
     page.get_by_role("button", name="Begin a talk").wait_for()
-    press(page, "Begin a talk")
+    press_on(page, "Begin a talk")
     for number in range(1, 9):
         eventually(lambda: page.evaluate("document.activeElement.id") == "line")
         page.keyboard.type(f"hello number {number}?")
-        page.keyboard.press("Enter")
+        press(page, "Enter")
         eventually(partial(has_turns, store, number))
     eventually(lambda: page.locator("#log .reply").all_text_contents() == [turn.reply for turn in turns(store)])
     check(page, "talking")
 
     # Steer, and correct a line.
     page.get_by_label("I say them.").focus()
-    page.keyboard.press("ArrowDown")
-    press(page, "Begin a talk")
+    press(page, "ArrowDown")
+    press_on(page, "Begin a talk")
     page.get_by_role("button", name="What would each say?").wait_for()
     eventually(lambda: page.evaluate("document.activeElement.id") == "ahead")
-    page.keyboard.press("1")
+    press(page, "1")
     page.get_by_label("A line that is to ask about pets.").wait_for()
     eventually(lambda: page.evaluate("document.activeElement.value") != "")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     eventually(lambda: store.count() == 2)
     page.get_by_label("Mark for turn 1").wait_for()
-    press(page, "Correct the line of turn 1")
-    page.keyboard.press("Control+A")
+    press_on(page, "Correct the line of turn 1")
+    press(page, "Control+A")
     page.keyboard.type("do you have a dog?")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     eventually(lambda: turns(store)[0].corrected_line == "do you have a dog?")
     check(page, "steering")
 
     # Teach a goal with ten corrections, and keep it.
     page.get_by_role("button", name="Teach").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("button", name="Begin to teach").wait_for()
     check(page, "teaching")
     tab_to(page, "What lines are to do")
     page.keyboard.type(GOAL)
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     for number in range(10):
         page.get_by_text(f"{GOAL} {number} of 10 lines").wait_for()
         eventually(lambda: page.evaluate("document.activeElement.id") == "answer")
-        page.keyboard.press("Control+A")
+        press(page, "Control+A")
         page.keyboard.type(f"do you like anime number {number}?")
-        page.keyboard.press("Enter")
+        press(page, "Enter")
         eventually(partial(has_lessons, taught, number + 1))
     eventually(lambda: page.evaluate("document.activeElement.id") == "learn")
     check(page, "before learning")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("button", name="Keep it").wait_for(timeout=120_000)
     cells = page.locator("#report-rows tr").all_text_contents()
     assert len(cells) == 3 + 11 and all("%" in cell for cell in cells[:2])
     check(page, "the report")
-    press(page, "Keep it")
+    press_on(page, "Keep it")
     page.get_by_text("Kept: it can be asked for").wait_for()
     assert TaughtSet(taught.folder, taught.base).goals == (GOAL,)
 
     # The goal can be asked for now, and not any more after undoing it.
     page.get_by_role("button", name="Talk", exact=True).focus()
-    page.keyboard.press("Enter")
-    press(page, "Begin a talk")
+    press(page, "Enter")
+    press_on(page, "Begin a talk")
     page.get_by_role("button", name=f"11 {GOAL}").wait_for()
     page.get_by_role("button", name="Teach").focus()
-    page.keyboard.press("Enter")
-    press(page, "Use version 0")
+    press(page, "Enter")
+    press_on(page, "Use version 0")
     page.get_by_text("Version 0 is in use").wait_for()
     assert TaughtSet(taught.folder, taught.base).current == 0
 
     # Look at transcripts and the dashboard; delete everything.
     page.get_by_role("button", name="Transcripts").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_text("2 talks.").wait_for()
     check(page, "transcripts")
     page.get_by_role("button", name="My data").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("cell").first.wait_for()
     check(page, "my data")
     page.on("dialog", lambda dialog: dialog.accept())
-    press(page, "Delete everything I said")
+    press_on(page, "Delete everything I said")
     page.get_by_text("2 talks and 10 lessons were deleted.").wait_for()
     assert store.count() == 0 and not taught.lessons()

@@ -9,8 +9,8 @@ let talk = null;
 let chosen = null; // the goal whose line is in the field
 let deciding = null; // what the two texts on offer are for
 let course = null; // what is being taught
-let busy = false;
-let sentAhead = false; // a line was sent while another was being answered
+let before = Promise.resolve(); // settles when everything asked for is done
+const waiting = new Set(); // what asked for it
 
 function make(kind, text, className) {
   const element = document.createElement(kind);
@@ -35,29 +35,29 @@ async function ask(method, path, body) {
   return values;
 }
 
-// One thing at a time; what goes wrong is told, and the page stays as it was.
-async function attempt(work) {
-  if (busy) return;
-  busy = true;
-  get("error").textContent = "";
-  try {
-    await work();
-  } catch (error) {
-    get("error").textContent = error.message;
-    if (error.status === 401 || error.status === 403) await showLogin();
-  } finally {
-    busy = false;
-  }
-  if (sentAhead) {
-    sentAhead = false;
-    await attempt(say);
-  }
+// What is asked for while something else is done waits its turn; asking again for what waits already changes nothing
+// (a double click). What goes wrong is told, and the page stays as it was.
+function attempt(source, work) {
+  if (waiting.has(source)) return;
+  waiting.add(source);
+  document.body.dataset.busy = "";
+  before = before.then(async () => {
+    get("error").textContent = "";
+    try {
+      await work();
+    } catch (error) {
+      get("error").textContent = error.message;
+      if (error.status === 401 || error.status === 403) await showLogin().catch(() => {});
+    }
+    waiting.delete(source);
+    if (!waiting.size) delete document.body.dataset.busy;
+  });
 }
 
 function on(id, event, work) {
   get(id).addEventListener(event, (happened) => {
     happened.preventDefault();
-    attempt(() => work(happened));
+    attempt(id, () => work(happened));
   });
 }
 
@@ -124,7 +124,7 @@ on("login-form", "submit", async () => {
   await enter();
 });
 for (const button of document.querySelectorAll("nav button")) {
-  button.addEventListener("click", () => attempt(() => show(button.dataset.page)));
+  button.addEventListener("click", () => attempt(button, () => show(button.dataset.page)));
 }
 
 // --- talking ---
@@ -135,24 +135,20 @@ on("begin-form", "submit", async () => {
   const mode = document.querySelector("input[name=mode]:checked").value;
   talk = await ask("POST", "/api/talks", { mode, persona: facts.length ? facts : null });
   chosen = null;
-  sentAhead = false;
   get("line").value = "";
   render();
   (mode === "talk" ? get("line") : get("ahead")).focus();
 });
 
-async function say() {
-  const line = get("line").value.trim();
+async function say(line) {
   if (!line) throw new Error("type a line, or pick a goal.");
   if (talk.mode === "steer" && chosen === null) throw new Error("pick a goal first.");
   const typed = line !== talk.proposed;
   const turn = coming(line);
-  get("line").value = ""; // what is typed while the reply comes is the next line
   try {
     talk = await sayLive({ line: typed ? line : null, action: chosen }, (reply) => { turn.reply.textContent = reply; });
   } catch (error) {
     turn.item.remove();
-    get("line").value ||= line;
     throw error;
   }
   chosen = null;
@@ -160,10 +156,16 @@ async function say() {
   if (!talk.ended) get(talk.mode === "talk" ? "line" : "ahead").focus();
 }
 
+// The field is empty as soon as its line is sent: what is typed while the reply comes is the next line.
 get("say-form").addEventListener("submit", (happened) => {
   happened.preventDefault();
-  if (busy) sentAhead = get("line").value.trim() !== "";
-  else attempt(say);
+  const line = get("line").value.trim();
+  if (!line && waiting.size) return;
+  get("line").value = "";
+  attempt(`say ${line}`, () => say(line).catch((error) => {
+    get("line").value ||= line;
+    throw error;
+  }));
 });
 
 async function pick(code) {
@@ -212,7 +214,7 @@ for (const [which, id] of ["first", "second"].entries()) {
 document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "TEXTAREA", "SELECT"].includes(document.activeElement.tagName);
   if (typing || event.ctrlKey || event.altKey || event.metaKey || !/^[0-9]$/.test(event.key)) return;
-  if (!get("goals").hidden && !get("talk").hidden) attempt(() => pick(Number(event.key)));
+  if (!get("goals").hidden && !get("talk").hidden) attempt(`goal ${event.key}`, () => pick(Number(event.key)));
 });
 
 function mark(value) {
@@ -248,7 +250,7 @@ function render() {
     button.type = "button";
     button.dataset.code = goal.code;
     button.append(make("span"));
-    button.addEventListener("click", () => attempt(() => pick(goal.code)));
+    button.addEventListener("click", () => attempt(`goal ${goal.code}`, () => pick(goal.code)));
     const item = make("li");
     item.append(button);
     return item;
@@ -274,7 +276,7 @@ function turnItem(turn, isLast, path, changed) {
   const rate = make("select");
   rate.setAttribute("aria-label", `Mark for turn ${turn.turn}`);
   rate.append(...marks(turn.rating));
-  rate.addEventListener("change", () => attempt(async () => {
+  rate.addEventListener("change", () => attempt(rate, async () => {
     changed(await ask("POST", `${path}/rate`, { turn: turn.turn, value: mark(rate.value) }));
   }));
   item.append(rate);
@@ -311,7 +313,7 @@ function correct(item, turn, side, isLast, path, changed) {
   form.append(label, field, keep, drop);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(async () => {
+    attempt(form, async () => {
       const body = side === "line" ? { turn: turn.turn, line: field.value } : { turn: turn.turn, reply: field.value };
       if (side === "reply" && isLast) changed(await ask("POST", `${path}/amend`, { reply: field.value }));
       else changed(await ask("POST", `${path}/correct`, body));
@@ -332,7 +334,7 @@ async function find() {
     const item = make("li");
     const button = make("button", `${each.created.slice(0, 16).replace("T", " ")}, ${each.turns} turns: ${each.first_line}`);
     button.type = "button";
-    button.addEventListener("click", () => attempt(async () => read(await ask("GET", `/api/transcripts/${each.episode}`))));
+    button.addEventListener("click", () => attempt(button, async () => read(await ask("GET", `/api/transcripts/${each.episode}`))));
     item.append(button);
     if (each.goes_on) item.append(" ", goOn(each.episode));
     return item;
@@ -344,7 +346,7 @@ async function find() {
 function goOn(id) {
   const button = make("button", "Go on with it");
   button.type = "button";
-  button.addEventListener("click", () => attempt(async () => {
+  button.addEventListener("click", () => attempt(button, async () => {
     talk = await ask("GET", `/api/talks/${id}`);
     chosen = null;
     await show("talk");
@@ -388,7 +390,7 @@ on("leave", "click", async () => {
 
 // --- teaching ---
 
-setInterval(() => { if (!get("teach").hidden && !get("progress-row").hidden) attempt(showTeaching); }, LOOK_AGAIN);
+setInterval(() => { if (!get("teach").hidden && !get("progress-row").hidden) attempt("look again", showTeaching); }, LOOK_AGAIN);
 
 async function showTeaching() {
   renderTeaching(await ask("GET", "/api/teaching"));
@@ -453,7 +455,7 @@ function renderVersions(teaching) {
     else {
       const button = make("button", `Use version ${version}`);
       button.type = "button";
-      button.addEventListener("click", () => attempt(() => restore(version)));
+      button.addEventListener("click", () => attempt(button, () => restore(version)));
       item.append(button);
     }
     return item;
@@ -505,4 +507,4 @@ on("leave-course", "click", async () => {
   get("status").textContent = "Nothing was learnt; your lines are kept for another time.";
 });
 
-attempt(() => enter().catch(showLogin));
+attempt("coming in", () => enter().catch(showLogin));
