@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from convogym.agents.gpt2 import GPT2
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import CONTROL_ONLY, PUBLISHED_SHARES, GroupedAdamW
-from convogym.agents.training import Batch, mean_nll, padded, target_nll
+from convogym.agents.training import mean_nll, padded, target_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError, TrainingError, UnknownNameError
 from convogym.layouts import Example, line_examples, responder_examples
@@ -72,9 +71,6 @@ class FinetuneConfig:
     """steps between looks at held-out goal following"""
     tolerance: float = 0.02
     """how much worse the held-out rehearsal loss may get (relative) and the following (absolute share)"""
-    stay: bool = False
-    """whether rehearsal holds the model to what it would have said before (knowledge distillation from its first weights, Li &
-    Hoiem 2016, "Learning without Forgetting"), rather than to what the dialogues say"""
     max_norm: float = 1.0
     """gradient clipping"""
     seed: int = 0
@@ -100,7 +96,7 @@ class FinetuneProgress:
     ctrl_loss: float
     """mean over the targets of the goal-conditioned pairs, nats a token"""
     persona_loss: float
-    """mean over the targets of the rehearsal dialogues, nats a token; with `stay` the divergence from the first weights"""
+    """mean over the targets of the rehearsal dialogues, nats a token"""
     following: float | None
     """held-out goal following, only after steps at which it was measured"""
     rehearsal_nll: float | None
@@ -179,16 +175,6 @@ class Finetuner:
             examples += lines if model.layout == "inline" else [lines[int(rng.integers(len(lines)))]]
         return examples
 
-    def _persona_loss(self, batch: Batch, first: GPT2 | None) -> torch.Tensor:
-        """The loss of rehearsed targets: their negative log-likelihood, or with first weights the divergence from these."""
-        if first is None:
-            return target_nll(self.model.network, batch).mean()
-        now, before = (
-            torch.log_softmax(network.logits(network.hidden(batch.ids)[:, :-1][batch.learnt[:, 1:]]), -1)
-            for network in (self.model.network, first)
-        )  # (M, V) each
-        return torch.nn.functional.kl_div(now, before, reduction="batchmean", log_target=True)
-
     def run(self) -> Iterator[FinetuneProgress]:
         """Trains, giving back control after every step; afterwards `result` says what came of it.
 
@@ -204,14 +190,13 @@ class Finetuner:
         before = (self._following(model), mean_nll(network, self._held_out))
         kept: tuple[tuple[bool, float], int, tuple[float, float], dict[str, torch.Tensor]] | None = None
         first_state = copy.deepcopy(network.state_dict())
-        first = copy.deepcopy(network).requires_grad_(False) if config.stay else None
         optimiser = GroupedAdamW(network, config.lr, model.tokenizer.control_ids, SHARES[config.rates])
         try:
             for step in range(config.steps):
                 network.train()
                 ctrl = target_nll(network, padded(self._drawn_pairs(rng))).mean()
                 ctrl.backward()  # type: ignore[no-untyped-call]
-                persona = self._persona_loss(padded(self._rehearsal_examples(rng)), first)
+                persona = target_nll(network, padded(self._rehearsal_examples(rng))).mean()
                 persona.backward()  # type: ignore[no-untyped-call]
                 losses = float(ctrl.detach()), float(persona.detach())
                 if not all(map(math.isfinite, losses)):

@@ -18,6 +18,7 @@ MODEL_FILES = frozenset(
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "taught.safetensors",
         "tokenizer.json",
         "README.md",
         "pytorch_model.bin",

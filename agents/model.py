@@ -52,6 +52,8 @@ class LanguageModel:
     """exchanges read before the last utterance; of layout `transfertransfo` alone"""
     taught: tuple[str, ...] = ()
     """goals it was taught beyond the published ones, in the order of their codes, which go on from theirs"""
+    taught_network: GPT2 | None = None
+    """says the lines for taught goals, nothing else; None = `network` says these too. `taught.safetensors` of its folder"""
     sampling: Sampling = field(default_factory=Sampling)
     """how it speaks unless it is told otherwise; `generation_config.json` of its folder"""
 
@@ -90,6 +92,8 @@ class LanguageModel:
     def load(folder: Path, name: str | None = None, device: str = "cpu", layout: str | None = None) -> LanguageModel:
         """Reads a folder in the hub's format (`config.json`, `model.safetensors` or `pytorch_model.bin`, tokenizer files).
 
+        A model that was taught goals by a network of their own has that one's tensors in `taught.safetensors` beside it.
+
         Control tokens that the vocabulary lacks are added and the embedding grows by as many rows, each the mean of the old
         rows plus N(0, 0.02) noise from a fixed seed. A folder that this project did not write is read as layout `personagpt`,
         case kept.
@@ -126,7 +130,7 @@ class LanguageModel:
             raise CheckpointError(
                 f"{folder}: config.json says eos is {config['eos_token_id']}, the tokenizer says {tokenizer.eos}."
             )
-        weights = _read_weights(folder)
+        weights = _read_weights(folder, ("model.safetensors", "pytorch_model.bin"))
         embedding = weights["transformer.wte.weight"]
         if tokenizer.own_ids > embedding.size(0):
             raise CheckpointError(
@@ -139,21 +143,21 @@ class LanguageModel:
         shape = dataclasses.replace(shape, vocab_size=embedding.size(0))
         head = weights.get(HEAD + "weight")
         network = GPT2(shape) if head is None else DoubleHeads(shape, len(head))
-        try:
-            network.load_state_dict(weights, strict=True)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{folder}: its tensors are not those of a GPT-2 of the sizes in config.json: {error}"
-            ) from error
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
-            raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
+        _fill(network, weights, folder)
         network.to(device)
+        second: GPT2 | None = None
+        if (folder / "taught.safetensors").is_file():
+            second = GPT2(shape)
+            _fill(second, _read_weights(folder, ("taught.safetensors",)), folder)
+            second.to(device).eval()
         window = ours.get("max_history", transfertransfo.MAX_HISTORY)
         if type(window) is not int or window < 0:
             raise CheckpointError(f"{folder}/config.json: `max_history` must be a whole number of at least 0, got {window!r}.")
         taught = _read_taught(folder, ours.get("taught", []))
         usual = _read_sampling(folder, shape)
-        return LanguageModel(name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught, usual)
+        return LanguageModel(
+            name or str(folder), network.eval(), tokenizer, layout or own_layout, window, taught, second, usual
+        )
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32, extra: dict[str, Any] | None = None) -> None:
         """Writes the folder whole or not at all (a sibling is filled, then renamed).
@@ -167,9 +171,12 @@ class LanguageModel:
             InputError: the folder holds something else.
             OSError: the disk is full or may not be written; the old folder, if any, is then still there.
         """
-        tensors = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        networks = {"model.safetensors": self.network, "taught.safetensors": self.taught_network}
         with replaced(folder) as scratch:
-            save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
+            for file, network in networks.items():
+                if network is not None:
+                    tensors = {k: tensor.detach().to(dtype).cpu().contiguous() for k, tensor in network.state_dict().items()}
+                    save_file(tensors, scratch / file, metadata={"format": "pt"})
             (scratch / "config.json").write_text(json.dumps(self._config(extra or {}), indent=2) + "\n", "utf-8")
             said = {
                 "do_sample": True,
@@ -241,12 +248,21 @@ class LanguageModel:
         """The model as speaker 1, with a cache of its own."""
         return self.responder(sampling)
 
-    def decoder(self) -> Decoder:
-        """A decoder of its own; it never says control tokens or ids that no text has."""
+    def decoder(self, apart: bool = False) -> Decoder:
+        """A decoder of its own; it never says control tokens or ids that no text has.
+
+        Args:
+            apart: of the lines that `says_apart`, rather than of all else.
+        """
         from convogym.agents.decoder import Decoder
 
         unused = range(len(self.tokenizer), self.network.shape.vocab_size)
-        return Decoder(self.network, self.tokenizer.eos, [*self.tokenizer.control_ids, *unused])
+        network = self.taught_network if apart and self.taught_network is not None else self.network
+        return Decoder(network, self.tokenizer.eos, [*self.tokenizer.control_ids, *unused])
+
+    def says_apart(self, goal: str | None) -> bool:
+        """Whether lines with this goal are `taught_network`'s."""
+        return self.taught_network is not None and goal in self.taught
 
     @property
     def num_parameters(self) -> int:
@@ -312,15 +328,24 @@ def _read_sampling(folder: Path, shape: GPT2Shape) -> Sampling:
         raise CheckpointError(f"{path}: expected how the model is to speak, {type(error).__name__}: {error}.") from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    safe, binary = folder / "model.safetensors", folder / "pytorch_model.bin"
+def _fill(network: GPT2, weights: dict[str, Tensor], folder: Path) -> None:
     try:
-        if safe.is_file():
-            weights = load_file(safe)
-        elif binary.is_file():
-            weights = torch.load(binary, map_location="cpu", weights_only=True)
-        else:
-            raise CheckpointError(f"{folder}: expected model.safetensors or pytorch_model.bin, found neither.")
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{folder}: its tensors are not those of a GPT-2 of the sizes in config.json: {error}"
+        ) from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+        raise CheckpointError(f"{folder}: its weights hold NaN or infinity; take an earlier checkpoint.")
+
+
+def _read_weights(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of the first of these files that is there."""
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    try:
+        if path is None:
+            raise CheckpointError(f"{folder}: expected {' or '.join(names)}, found neither.")
+        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # damaged archives raise anything from struct.error to UnpicklingError

@@ -339,11 +339,16 @@ def said_lines(
 ) -> list[Said]:
     """The line the model says for every goal in every context; the arguments are those of `steered_lines`."""
     sampling = sampling or model.sampling
-    decoder = model.decoder()
-    room = decoder.room - sampling.max_tokens
+    decoders = {apart: model.decoder(apart) for apart in {model.says_apart(goal) for goal in goals}}
+    room = model.network.shape.n_positions - sampling.max_tokens
     wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
+    groups = [
+        (decoder, group)
+        for apart, decoder in decoders.items()
+        for group in _chunks([(c, action) for c, action in wanted if model.says_apart(goals[action]) == apart], rows)
+    ]
     out: list[Said] = []
-    for group in _chunks(wanted, rows):
+    for decoder, group in groups:
         decoder.forget()
         prompts = [
             model.prompt(contexts[c].partner_persona, contexts[c].history, (*contexts[c].goals, goals[action]), room).ids
@@ -353,7 +358,7 @@ def said_lines(
         for (c, action), said in zip(group, decoder.generate(range(len(group)), prompts, noise, sampling), strict=True):
             out.append(Said(c, action, _text(said, model), -said.log_prob / said.tokens, said.features))
         tick(len(group))
-    return out
+    return sorted(out, key=lambda line: line[:2])
 
 
 def steered_lines(

@@ -35,6 +35,7 @@ class ModelSpeaker:
                 f"got {self.sampling.max_tokens}."
             )
         self._decoder = model.decoder()
+        self._apart = None if model.taught_network is None else model.decoder(apart=True)
         self._facts: dict[str, npt.NDArray[np.float32]] = {}
 
     @property
@@ -60,7 +61,7 @@ class ModelSpeaker:
     @property
     def cache_bytes(self) -> int:
         """Memory its cache takes."""
-        return self._decoder.cache_bytes
+        return self._decoder.cache_bytes + (0 if self._apart is None else self._apart.cache_bytes)
 
     def speak(self, requests: Sequence[Request]) -> list[Utterance]:
         """Answers every request, in order; see `convogym.speakers.Speaker.speak`.
@@ -114,8 +115,24 @@ class ModelSpeaker:
             request = following(place, utterance)
             return None if request is None else task(place, request)
 
+        waiting: list[Task] = []
+
+        def ended_apart(done: Task, generated: Generated) -> None:
+            following_task = ended(done, generated)
+            waiting.extend([following_task] if following_task else [])
+
         room = self._decoder.room - self.sampling.max_tokens
-        self._decoder.run([task(place, request) for place, request in enumerate(requests)], self.sampling, ended)
+        tasks = [task(place, request) for place, request in enumerate(requests)]
+        apart = [
+            len(request.history) % 2 == 0 and bool(request.goals) and self.model.says_apart(request.goals[-1])
+            for request in requests
+        ]
+        if self._apart is not None:
+            self._apart.run(
+                [each for each, is_apart in zip(tasks, apart, strict=True) if is_apart], self.sampling, ended_apart
+            )
+        own = [each for each, is_apart in zip(tasks, apart, strict=True) if not is_apart]
+        self._decoder.run([*own, *waiting], self.sampling, ended)
         return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
 
     def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:

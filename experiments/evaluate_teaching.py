@@ -70,7 +70,6 @@ def evaluate_teaching(
         lessons = annotated(pupil, goal, corrections, seed, order)
         judges[goal] = teaching.judge_of(reader, goal, lessons)
         report = teaching.learn(pupil, reader, judges, goal, lessons, earlier, seed, teaching.STEPS, tick, procedure=procedure)
-        pupil.taught = (*pupil.taught, goal)
         earlier += lessons
         first = first or {"ppl_word": report.before.ppl_word, "old": report.before.old}
         rows.append(

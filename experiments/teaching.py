@@ -7,6 +7,7 @@ steered-talk where it has the goal, else of the person's own, and the report say
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,9 +21,12 @@ from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import spelled
 from convogym.experiments.taught_set import Lesson
 from convogym.goals import DEFAULT_GOALS
+from convogym.layouts import Example, line_examples
 
 if TYPE_CHECKING:
+    from convogym.agents.finetuning import Pair
     from convogym.agents.goal_head import GoalHead
+    from convogym.agents.gpt2 import GPT2
     from convogym.agents.model import LanguageModel
     from convogym.agents.reader import Reader
     from convogym.agents.scoring import Context
@@ -30,11 +34,11 @@ if TYPE_CHECKING:
 ORDERS = ("informative", "random")
 PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
-STEPS = 60  # optimiser steps of one teaching, some 80 seconds on two cores
-ELSEWHERE = 8  # other moments at which each lesson's line is learnt too
-RATE = 3e-4  # AdamW's
-WATCHED = 24  # contexts in which the new goal is watched while learning
-WATCHED_OLD = 8  # the same for the published goals, times eleven
+STEPS = 40  # optimiser steps of one teaching, some 28 seconds of one core
+STEP_TOKENS = 1600  # of the talks read in a step, padding included
+TALKS = 64  # made anew for every round of learning
+SHARE = 0.4  # of their lines that give way to lessons'
+RATE = 1e-3  # AdamW's, falling linearly to 0
 HELD_OUT = 60  # contexts in which it is measured in the end
 HELD_OUT_OLD = 60  # the same for the old goals, times their number
 
@@ -266,7 +270,7 @@ class Report:
     before: Measured
     after: Measured
     seconds: float
-    """of learning, watching included"""
+    """of learning"""
     judge: str
     """what the new goal was judged by"""
     judge_recall: float | None
@@ -290,8 +294,13 @@ def learn(
 ) -> Report:
     """Teaches a model a goal, in place, and measures it before and after.
 
+    What is learnt goes into a network of its own, `taught_network`, which says the lines of taught goals and no others: the
+    published goals and the replies stay as they were, to the letter. It begins as the model's own and learns lines alone, in
+    talks of steered-talk in which some lines gave way to lessons'. So a lesson is learnt at many moments, and what a goal
+    brings about there depends on the goal, for the lines between are people's, with their own goals or none.
+
     Args:
-        model: has `taught` goals already or none; gets the weights that follow best among those looked at.
+        model: has `taught` goals already or none; has one more afterwards.
         reader: judges published goals.
         judges: of the new goal and of all taught before.
         goal: what is taught.
@@ -304,47 +313,19 @@ def learn(
         procedure: one of `PROCEDURES`: ours, or the original's (`agents.original_learning`), which knows no steps.
         lora: rank of low-rank adapters, which alone learn, with the control tokens; 0 = the whole network does. Ours only.
     """
-    from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair
-    from convogym.agents.lora import add_adapters, merge_adapters
     from convogym.agents.original_learning import learn_as_the_original
-    from convogym.agents.scoring import contexts_of
-    from convogym.experiments.finetune import rehearsal_dialogues
 
     heads = {name: judge.head for name, judge in judges.items()}
     old = (*DEFAULT_GOALS.goals, *model.taught)
     stage("measuring before")
     before = measure(model, reader, heads, goal, old, lessons, seed)
     stage("learning")
-    watch = contexts_of(spelled_split("train"), WATCHED, np.random.default_rng([seed, 14]))
-
-    def watched(candidate: LanguageModel) -> float:
-        new = following(candidate, reader, heads, [goal], watch, seed)[goal]
-        kept = following(candidate, reader, heads, old, watch[:WATCHED_OLD], seed)
-        return (new + float(np.mean(list(kept.values())))) / 2
-
-    def pair(lesson: Lesson, is_new: bool) -> Pair:
-        return Pair(lesson.persona, lesson.history, (*lesson.goals, lesson.goal), lesson.line, is_correction=is_new)
-
-    # Learnt at their own moments alone, lines are remembered with these: the goal must bring them about wherever it is set.
-    moments = contexts_of(spelled_split("train"), ELSEWHERE * len(lessons), np.random.default_rng([seed, 16]))
-    elsewhere = [
-        replace(lesson, persona=moment.partner_persona, history=moment.history, goals=moment.goals)
-        for lesson, moment in zip([*lessons] * ELSEWHERE, moments, strict=True)
-    ]
-    pairs = [pair(lesson, True) for lesson in [*lessons, *elsewhere]] + [pair(lesson, False) for lesson in earlier]
-    train, held_out = rehearsal_dialogues()
-    rates = "control" if lora else "one"
-    config = FinetuneConfig(steps=steps, lr=RATE, rates=rates, stay=True, evaluate_every=max(1, steps // 2), seed=seed)
     began = time.monotonic()
     if procedure == "original":
-        learn_as_the_original(model, pairs[: len(lessons)], train, seed, tick)
+        learn_as_the_original(model, [_pair(lesson) for lesson in lessons], _talks(), seed, tick)
     else:
-        if lora:
-            add_adapters(model.network, lora, seed)
-        for _ in Finetuner(model, pairs, train, held_out, watched, config).run():
-            tick(1)
-        if lora:
-            merge_adapters(model.network)
+        model.taught_network = _taught_network(model, lessons, earlier, seed, steps, tick, lora)
+    model.taught = (*model.taught, goal)
     seconds = time.monotonic() - began
     judge = judges[goal]
     stage("measuring after")
@@ -360,6 +341,74 @@ def learn(
         judge_false_alarms=judge.false_alarms,
         judge_tested_on=judge.tested_on,
     )
+
+
+def _talks() -> list[Dialogue]:
+    """Steered-talk's train dialogues in the project's spelling, without the goals kept for teaching."""
+    return [spelled(dialogue) for dialogue in steered_talk.without_extra_goals(steered_talk.load("train"))]
+
+
+def _pair(lesson: Lesson) -> Pair:
+    from convogym.agents.finetuning import Pair
+
+    goals = (*lesson.goals, lesson.goal)
+    return Pair(lesson.persona, lesson.history, goals, lesson.line, is_correction=True)
+
+
+def _taught_network(
+    model: LanguageModel, lessons: Sequence[Lesson], earlier: Sequence[Lesson], seed: int, steps: int, tick: Tick, lora: int
+) -> GPT2:
+    """A network that learnt lessons, and the earlier ones with them, from the one that spoke for taught goals until now."""
+    from convogym.agents.finetuning import pair_example
+    from convogym.agents.lora import add_adapters, merge_adapters
+    from convogym.agents.optimisers import CONTROL_ONLY, GroupedAdamW
+    from convogym.agents.training import NextToken, Trainer, TrainingConfig
+
+    network = copy.deepcopy(model.network if model.taught_network is None else model.taught_network)
+    if lora:
+        add_adapters(network, lora, seed)
+    talks, own = _talks(), [pair_example(model, _pair(lesson)) for lesson in lessons]
+
+    def made(number: int) -> list[Example]:
+        rng = np.random.default_rng([seed, 3, number])
+        chosen = [talks[int(i)] for i in rng.integers(len(talks), size=TALKS)]
+        return [*own, *(example for talk in chosen for example in lesson_examples(model, talk, lessons, earlier, rng))]
+
+    config = TrainingConfig(steps=steps, batch_tokens=STEP_TOKENS, warmup=min(5, steps), seed=seed)
+    optimiser = GroupedAdamW(network, RATE, model.tokenizer.control_ids, CONTROL_ONLY if lora else None)
+    network.train()
+    for _ in Trainer(NextToken(network), made, config, optimiser=optimiser).run():
+        tick(1)
+    if lora:
+        merge_adapters(network)
+    return network.eval()
+
+
+def lesson_examples(
+    model: LanguageModel, talk: Dialogue, lessons: Sequence[Lesson], earlier: Sequence[Lesson], rng: np.random.Generator
+) -> list[Example]:
+    """A talk of whose lines a share of `SHARE` gave way to lessons', as examples whose targets are the lines.
+
+    Args:
+        model: reads them; in a layout that has goals.
+        talk: labelled.
+        lessons: of the goal that is taught, at least one; half of the lessons put in are of these, if there are earlier ones.
+        earlier: of goals taught before.
+        rng: draws.
+    """
+    turns = []
+    for turn in talk.turns:
+        if rng.random() < SHARE:
+            known = earlier if earlier and rng.random() < 0.5 else lessons
+            lesson = known[int(rng.integers(len(known)))]
+            turn = replace(turn, line=lesson.line, goals=(lesson.goal,))
+        turns.append(turn)
+    limit = min(448, model.network.shape.n_positions)
+
+    def chosen(goals: tuple[str, ...]) -> str:
+        return goals[int(rng.integers(len(goals)))]
+
+    return line_examples(model.layout, model.tokenizer, replace(talk, turns=tuple(turns)), limit, chosen)
 
 
 def told(report: Report) -> dict[str, Any]:

@@ -7,10 +7,9 @@ import pytest
 from convogym import steered_talk
 from convogym.agents import reader as reading
 from convogym.agents.reader import Reader
-from convogym.experiments import finetune, teaching
-from convogym.experiments.corpora import spelled
+from convogym.experiments import teaching
 
-SIZES = {"POOL": 14, "STEPS": 2, "WATCHED": 2, "WATCHED_OLD": 1, "HELD_OUT": 3, "HELD_OUT_OLD": 2}
+SIZES = {"POOL": 14, "STEPS": 2, "TALKS": 8, "HELD_OUT": 3, "HELD_OUT_OLD": 2}
 
 
 def make_quick(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
@@ -20,5 +19,3 @@ def make_quick(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
     splits = {split: steered_talk.load(split)[:count] for split, count in (("train", 120), ("dev", 20))}
     monkeypatch.setattr(steered_talk, "load", splits.__getitem__)
     monkeypatch.setattr(reading, "load_reader", lambda folder=None: reader)
-    rehearsed = [spelled(dialogue) for dialogue in steered_talk.without_extra_goals(splits["train"][:20])]
-    monkeypatch.setattr(finetune, "rehearsal_dialogues", lambda: (rehearsed[:14], rehearsed[14:]))

@@ -17,10 +17,12 @@ from convogym.agents.finetuning import Pair
 from convogym.agents.goal_head import _threshold, fit_goal_head
 from convogym.agents.informative import most_informative
 from convogym.agents.loading import load
+from convogym.agents.model import LanguageModel
 from convogym.agents.original_learning import learn_as_the_original
 from convogym.agents.reader import Reader
 from convogym.agents.reader_training import fresh_reader
-from convogym.agents.scoring import Context
+from convogym.agents.sampling import Sampling
+from convogym.agents.scoring import Context, said_lines
 from convogym.errors import InputError
 from convogym.experiments import evaluate_teaching, teach, teaching
 from convogym.experiments.cli import app
@@ -28,6 +30,8 @@ from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import spelled
 from convogym.experiments.course import Asking
 from convogym.experiments.taught_set import Lesson, TaughtSet
+from convogym.goals import DEFAULT_GOALS
+from convogym.speakers import Request
 
 GOAL = "talk about sports."
 
@@ -176,11 +180,60 @@ class TestLearning:
         lessons = [teaching.Question(context, "?").answered(GOAL, "do you play ball?") for context in contexts[:6]]
         judges = {GOAL: teaching.judge_of(reader, GOAL, lessons)}
         before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+        old = said_lines(model, contexts[:3], DEFAULT_GOALS.goals, 0)
         report = teaching.learn(model, reader, judges, GOAL, lessons, [], seed=0, steps=4)
         assert (report.goal, report.lessons, report.corrections) == (GOAL, 6, 6)
-        assert report.before != report.after and report.after.ppl_word > 1
         assert 0 <= report.after.new <= 1 and 0 <= report.after.worst <= report.after.old <= 1
-        assert any(not torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
+        assert model.taught == (GOAL,) and model.taught_network is not None
+        learnt = model.taught_network.state_dict()
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
+        assert any(not torch.equal(tensor, before[name]) for name, tensor in learnt.items())
+        assert [line.text for line in said_lines(model, contexts[:3], DEFAULT_GOALS.goals, 0)] == [line.text for line in old]
+        assert report.after.old == report.before.old and report.after.ppl_word == report.before.ppl_word > 1
+
+    def test_lessons_take_the_place_of_some_lines_under_their_own_goals(self) -> None:
+        model, rng = tiny_model(), np.random.default_rng(0)
+        place = Context((), (), ())
+        lessons = [teaching.Question(place, "?").answered(GOAL, "do you play ball?")]
+        earlier = [teaching.Question(place, "?").answered("talk about books.", "what do you read?")]
+        talks = [spelled(talk) for talk in steered_talk.load("dev")[:20]]
+        read = [
+            model.tokenizer.decode(e.ids) for t in talks for e in teaching.lesson_examples(model, t, lessons, earlier, rng)
+        ]
+        lines = sum(len(talk.turns) for talk in talks)
+        said = {GOAL: "do you play ball?", "talk about books.": "what do you read?"}
+        new, old = (sum(text.count(goal + line) for text in read) for goal, line in said.items())
+        assert abs(new - lines * teaching.SHARE / 2) < 15 and abs(old - lines * teaching.SHARE / 2) < 15
+
+    def test_a_learnt_network_says_taught_lines_alone_here_and_after_a_journey_through_a_folder(self, tmp_path: Path) -> None:
+        model, other = tiny_model(), tiny_model(seed=1)
+        model.taught, model.taught_network = (GOAL,), other.network
+        model.save(tmp_path / "taught")
+        loaded = LanguageModel.load(tmp_path / "taught")
+        noise = np.random.default_rng(0).random((8, Sampling().max_tokens))
+
+        def said(speaker: LanguageModel, goal: str) -> list[tuple[str, str]]:
+            requests = [Request(slot, ("i like tea.",), ("hi.", "hello."), (None, goal), noise[slot]) for slot in range(3)]
+
+            def answer(place: int, line: str) -> Request:
+                return Request(place, (), ("hi.", "hello.", line), (), noise[3 + place])
+
+            lines, replies = speaker.responder(Sampling()).exchange(requests, answer)
+            return [(line.text, reply.text) for line, reply in zip(lines, replies, strict=True)]
+
+        assert (
+            [a for a, _ in said(model, GOAL)] == [a for a, _ in said(other, GOAL)] != [a for a, _ in said(tiny_model(), GOAL)]
+        )
+        assert said(model, "ask about pets.") == said(tiny_model(), "ask about pets.") != said(other, "ask about pets.")
+        assert said(loaded, GOAL) == said(model, GOAL)
+        mixed = model.responder(Sampling()).speak(
+            [Request(n, (), (), (goal,), noise[n]) for n, goal in enumerate((GOAL, "ask about pets.", GOAL))]
+        )
+        alone = [
+            speaker.responder(Sampling()).speak([Request(0, (), (), (goal,), noise[n])])[0].text
+            for n, (speaker, goal) in enumerate(((other, GOAL), (tiny_model(), "ask about pets."), (other, GOAL)))
+        ]
+        assert [utterance.text for utterance in mixed] == alone
 
 
 def run(*arguments: str, stdin: str = "") -> Any:

@@ -279,19 +279,6 @@ def test_a_run_that_does_harm_is_told_apart() -> None:
     assert finetuner.result is not None and finetuner.result.got_worse(config.tolerance)
 
 
-def test_a_model_that_is_to_stay_is_held_to_what_it_said_before_and_not_to_what_the_dialogues_say() -> None:
-    talks = [grammar.dialogue(np.random.default_rng(0), "train", 2)]
-    pairs = [Pair((), (), ("ask about pets.",), "do you have a dog?")]
-
-    def losses(stay: bool) -> list[float]:
-        config = FinetuneConfig(steps=12, lr=3e-3, pairs=1, rehearsal=1, stay=stay)
-        return [now.persona_loss for now in Finetuner(tiny_model(), pairs, talks, talks, lambda candidate: 0.5, config).run()]
-
-    held, free = losses(True), losses(False)
-    assert held[0] == pytest.approx(0, abs=1e-6) and min(held[1:]) > 0  # nothing to hold back before the first step
-    assert free[-1] < free[0] and max(held) < 0.5 * free[-1]
-
-
 def test_corrections_are_half_of_every_step_however_few_they_are() -> None:
     model = tiny_model()
     talks = [grammar.dialogue(np.random.default_rng(0), "train", 2)]
