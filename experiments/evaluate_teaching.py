@@ -32,6 +32,7 @@ def evaluate_teaching(
     seed: int,
     tick: teaching.Tick,
     procedure: str = "rehearsed",
+    judges: dict[str, teaching.Judge] | None = None,
 ) -> dict[str, Any]:
     """Teaches extra goals and measures what came of it.
 
@@ -43,6 +44,7 @@ def evaluate_teaching(
         seed: of everything.
         tick: told of learning steps done.
         procedure: one of `teaching.PROCEDURES`.
+        judges: fitted already, by goal; gets those that are fitted here.
 
     Returns:
         A row for each goal (following before and after, what the old goals and the perplexity did, seconds, the judge's
@@ -62,14 +64,17 @@ def evaluate_teaching(
     if corrections < 1:
         raise InputError(f"`corrections` must be at least 1, got {corrections}.")
     pupil, reader = load(model), load_reader()
-    judges: dict[str, teaching.Judge] = {}
+    judges = {} if judges is None else judges
+    report: teaching.Report | None = None
     earlier: list[Lesson] = []
     rows: list[dict[str, Any]] = []
     first: dict[str, Any] = {}
     for goal in steered_talk.EXTRA_GOALS[:goals]:
         lessons = annotated(pupil, goal, corrections, seed, order)
-        judges[goal] = teaching.judge_of(reader, goal, lessons)
-        report = teaching.learn(pupil, reader, judges, goal, lessons, earlier, seed, teaching.STEPS, tick, procedure=procedure)
+        judges[goal] = judges.get(goal) or teaching.judge_of(reader, goal, lessons)
+        report = teaching.learn(
+            pupil, reader, judges, goal, lessons, earlier, seed, teaching.STEPS, tick, procedure=procedure, last=report
+        )
         earlier += lessons
         first = first or {"ppl_word": report.before.ppl_word, "old": report.before.old}
         rows.append(
@@ -80,6 +85,7 @@ def evaluate_teaching(
                 "after_adjusted": adjusted(report.after.new, report.judge_recall, report.judge_false_alarms),
                 "copied": report.after.copied,
                 "old_change": report.after.old - report.before.old,
+                "ppl_word": report.after.ppl_word,
                 "ppl_word_change": report.after.ppl_word / report.before.ppl_word - 1,
                 "seconds": report.seconds,
                 "judge_recall": report.judge_recall,
@@ -104,7 +110,7 @@ def evaluate_teaching(
         "published_before": first["old"],
         "published_in_the_end": float(np.mean(list(published.values()))),
         "ppl_word_before": first["ppl_word"],
-        "ppl_word_in_the_end": report.after.ppl_word,
+        "ppl_word_in_the_end": rows[-1]["ppl_word"],
         "taught_in_the_end": taught,
         "rows": rows,
         "seed": seed,

@@ -23,6 +23,7 @@ def register(app: typer.Typer, evaluate: typer.Typer) -> None:
     app.command(epilog="Example: convogym serve --store runs/people.db --port 8000")(serve)
     app.command(epilog="Example: convogym benchmark-load --users 50 --minutes 5 --kill")(benchmark_load)
     evaluate.command("teaching", epilog="Example: convogym evaluate teaching --goals 3 --corrections 20")(evaluate_teaching)
+    evaluate.command("teaching-table", epilog="Example: convogym evaluate teaching-table --out runs/teaching")(teaching_table)
 
 
 def teach(
@@ -212,4 +213,22 @@ def evaluate_teaching(
     calls = corrections if procedure == "original" else teaching.STEPS
     with console.bar(goals * calls, "learning", "step") as bar:
         found = evaluating.evaluate_teaching(model, goals, corrections, order, seed, bar.update, procedure)
+    console.result(found, "taught")
+
+
+def teaching_table(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results, line by line, and the figure; a stopped run goes on there.")
+    ],
+    goals: Annotated[int, typer.Option(min=1, max=10, help="How many of steered-talk's ten extra goals to teach.")] = 10,
+    model: Model = "persona-mini",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Evaluate teaching with 5, 10 and 20 corrections, in both orders of asking, and by the original's procedure."""
+    from convogym.experiments import teaching_table as evaluating
+
+    console = Console(json)
+    with console.bar(len(evaluating.CELLS), "evaluating", "line") as bar:
+        found = evaluating.teaching_table(model, goals, seed, out, bar.update)
     console.result(found, "taught")

@@ -233,7 +233,7 @@ class Measured:
     copied: float
     """share of the lines said for the new goal that are lessons' lines, word for word"""
     goals: Mapping[str, float]
-    """all of those, by goal"""
+    """all of those that were known before, by goal"""
     ppl_word: float
     """of steered-talk dev's replies"""
 
@@ -291,6 +291,7 @@ def learn(
     stage: Callable[[str], object] = _unstaged,
     procedure: str = "rehearsed",
     lora: int = 0,
+    last: Report | None = None,
 ) -> Report:
     """Teaches a model a goal, in place, and measures it before and after.
 
@@ -312,13 +313,19 @@ def learn(
         stage: told what is being done, in a few words.
         procedure: one of `PROCEDURES`: ours, or the original's (`agents.original_learning`), which knows no steps.
         lora: rank of low-rank adapters, which alone learn, with the control tokens; 0 = the whole network does. Ours only.
+        last: of the teaching just before, by the same seed, which measured the old goals already; None = they are measured.
     """
     from convogym.agents.original_learning import learn_as_the_original
 
     heads = {name: judge.head for name, judge in judges.items()}
     old = (*DEFAULT_GOALS.goals, *model.taught)
     stage("measuring before")
-    before = measure(model, reader, heads, goal, old, lessons, seed)
+    if last is None:
+        before = measure(model, reader, heads, goal, old, lessons, seed)
+    else:
+        known = {**last.after.goals, last.goal: last.after.new}
+        [new] = following(model, reader, heads, [goal], held_out_contexts(HELD_OUT, seed), seed).values()
+        before = Measured(new, float(np.mean(list(known.values()))), min(known.values()), 0.0, known, last.after.ppl_word)
     stage("learning")
     began = time.monotonic()
     if procedure == "original":

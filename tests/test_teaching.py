@@ -24,7 +24,7 @@ from convogym.agents.reader_training import fresh_reader
 from convogym.agents.sampling import Sampling
 from convogym.agents.scoring import Context, said_lines
 from convogym.errors import InputError
-from convogym.experiments import evaluate_teaching, teach, teaching
+from convogym.experiments import evaluate_teaching, teach, teaching, teaching_table
 from convogym.experiments.cli import app
 from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import spelled
@@ -305,6 +305,20 @@ class TestCommand:
         [row] = json.loads(result.stdout)["rows"]
         assert row["seconds"] > 0 and 0 <= row["copied"] <= 1
         assert "original" in run("evaluate", "teaching", "--procedure", "another").stderr
+
+    def test_the_table_has_all_ways_and_goes_on_where_it_was_stopped(
+        self, quick: None, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(teaching_table, "CELLS", ((2, "informative", "rehearsed"), (2, "random", "rehearsed")))
+        words = ("evaluate", "teaching-table", "--goals", "1", "--model", base, "--out", str(tmp_path / "table"), "--json")
+        first = json.loads(run(*words).stdout)
+        assert [(row["corrections"], row["order"]) for row in first["rows"]] == [(2, "informative"), (2, "random")]
+        assert (tmp_path / "table" / "curve.png").read_bytes().startswith(b"\x89PNG")
+        kept = tmp_path / "table" / "2-informative-rehearsed-1-0.json"
+        kept.write_text(kept.read_text().replace('"corrections": 2', '"corrections": 3'))
+        assert [row["corrections"] for row in json.loads(run(*words).stdout)["rows"]] == [3, 2]  # read, not done again
+        kept.write_text("{")
+        assert "delete it" in run(*words).stderr
 
 
 class TestOriginal:
