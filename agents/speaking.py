@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convogym.agents.decoder import Generated, Task
+from convogym.agents.decoder import Decoder, Generated, Task
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
@@ -35,7 +35,7 @@ class ModelSpeaker:
                 f"got {self.sampling.max_tokens}."
             )
         self._decoder = model.decoder()
-        self._apart = None if model.taught_network is None else model.decoder(apart=True)
+        self._apart: Decoder | None = None  # of lines for taught goals, made when the first is asked for
         self._facts: dict[str, npt.NDArray[np.float32]] = {}
 
     @property
@@ -122,17 +122,14 @@ class ModelSpeaker:
             waiting.extend([following_task] if following_task else [])
 
         room = self._decoder.room - self.sampling.max_tokens
-        tasks = [task(place, request) for place, request in enumerate(requests)]
-        apart = [
-            len(request.history) % 2 == 0 and bool(request.goals) and self.model.says_apart(request.goals[-1])
-            for request in requests
-        ]
-        if self._apart is not None:
-            self._apart.run(
-                [each for each, is_apart in zip(tasks, apart, strict=True) if is_apart], self.sampling, ended_apart
-            )
-        own = [each for each, is_apart in zip(tasks, apart, strict=True) if not is_apart]
-        self._decoder.run([*own, *waiting], self.sampling, ended)
+        tasks: dict[bool, list[Task]] = {True: [], False: []}
+        for place, request in enumerate(requests):
+            is_steered = len(request.history) % 2 == 0 and bool(request.goals)
+            tasks[is_steered and self.model.says_apart(request.goals[-1])].append(task(place, request))
+        if tasks[True]:
+            self._apart = self._apart or self.model.decoder(apart=True)
+            self._apart.run(tasks[True], self.sampling, ended_apart)
+        self._decoder.run([*tasks[False], *waiting], self.sampling, ended)
         return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
 
     def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:
