@@ -43,8 +43,8 @@ class CompiledPasses:
         self._weights = _packed(network, banned)
         self._activation = kernels.ACTIVATIONS.get(shape.activation_function, 2)
         self._block = kernels.block_size(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
-        self._per_chunk = max(1, CHUNK_BYTES // (4 * self._block))
-        self._chunks: list[npt.NDArray[np.float32]] = []
+        self._per_chunk = max(1, CHUNK_BYTES // (kernels.HALF_BYTES * self._block))
+        self._chunks: list[npt.NDArray[np.float32]] = []  # only their memory matters: it holds halves
         self._free: list[int] = []
         self._tables = np.zeros((0, -(-shape.n_positions // kernels.BLOCK)), np.int64)
         self._held: list[int] = []  # by row: how many blocks
@@ -76,10 +76,10 @@ class CompiledPasses:
         self._held[row] = 0
 
     def _grow(self) -> None:
-        chunk = _aligned(self._per_chunk * self._block)
+        chunk = _aligned(-(-self._per_chunk * self._block * kernels.HALF_BYTES // 4))
         self._chunks.append(chunk)
         first = chunk.ctypes.data
-        self._free += [first + 4 * self._block * i for i in reversed(range(self._per_chunk))]
+        self._free += [first + kernels.HALF_BYTES * self._block * i for i in reversed(range(self._per_chunk))]
 
     def step(self, batch: Batch, sampling: Sampling) -> Step:
         """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""

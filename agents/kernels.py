@@ -6,7 +6,8 @@ whatever stands beside it and however its tokens were cut into steps, so what is
 Compiled by numba at the first call and kept on disk. Knows arrays and addresses; knows nothing of dialogues.
 
 Letters: M new tokens, S rows with new tokens, C hidden size, H heads, D = C / H, V vocabulary, L layers. "Wide" sizes are
-rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous.
+rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous. Only the cache's keys and
+values are of half precision (float16): what attention costs is reading them from memory.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ BLOCK = 32  # tokens of one row that stand together in the cache
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_HALF_VECTOR = ir.VectorType(ir.HalfType(), LANES)
 _FLOATS = ir.FloatType().as_pointer()
+_HALVES = ir.HalfType().as_pointer()
+HALF_BYTES = 2  # of a number in the cache
+LARGEST_HALF = 65504.0  # IEEE 754 binary16
 
 
 class Weights(NamedTuple):
@@ -104,7 +109,7 @@ def padded(size: int) -> int:
 
 
 def block_size(layers: int, heads: int, size: int) -> int:
-    """Floats of one `BLOCK` of the cache: for each layer and head the keys (D, BLOCK), then the values (BLOCK, padded D)."""
+    """Numbers of one `BLOCK` of the cache: for each layer and head the keys (D, BLOCK), then the values (BLOCK, padded D)."""
     return layers * heads * BLOCK * (size + padded(size))
 
 
@@ -116,10 +121,10 @@ def packed(matrix: Any) -> Any:
     return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
 
 
-def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
+def _tile(rows: int, vectors: int, start: str, adds: bool, half: bool = False) -> Any:
     """Makes the innermost loop: (rows, depth) times (depth, vectors x LANES), every sum in a register from first to last.
 
-    Its arguments are addresses in bytes and distances between rows in floats: a and its distance, b and its distance, c and
+    Its arguments are addresses in bytes and distances between rows in numbers: a and its distance, b and its distance, c and
     its distance, the bias, the depth.
 
     Args:
@@ -127,17 +132,25 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
         vectors: `LANES` columns each, of b and c.
         start: what sums start from: "zero", "bias" (the same for every row) or "c" (what is there).
         adds: whether the sums are added to c rather than put in its place.
+        half: whether b is of half precision.
     """
 
     @intrinsic
     def tile(context: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, bias: Any, depth: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
-            a, b, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 2, 4, 6))
+            a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
+            b = builder.inttoptr(args[2], _HALVES if half else _FLOATS)
             number = lda.type
 
             def vector(base: Any, offset: Any) -> Any:
                 return builder.bitcast(builder.gep(base, [offset]), _VECTOR.as_pointer())
+
+            def of_b(offset: Any) -> Any:
+                if not half:
+                    return builder.load(vector(b, offset), align=4)
+                found = builder.bitcast(builder.gep(b, [offset]), _HALF_VECTOR.as_pointer())
+                return builder.fpext(builder.load(found, align=HALF_BYTES), _VECTOR)
 
             fma = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
@@ -155,7 +168,7 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
             same = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
             with cgutils.for_range(builder, depth) as loop:
                 row = builder.mul(loop.index, ldb)
-                columns = [builder.load(vector(b, builder.add(row, lane)), align=4) for lane in lanes]
+                columns = [of_b(builder.add(row, lane)) for lane in lanes]
                 for i in range(rows):
                     one = builder.load(builder.gep(a, [builder.add(builder.mul(number(i), lda), loop.index)]))
                     factor = builder.shuffle_vector(builder.insert_element(nothing, one, zero), nothing, same)
@@ -176,10 +189,11 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
 
 @intrinsic
 def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
-    """Puts a float at an address and an index."""
+    """Puts a float at an address and an index, rounded to half precision."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], builder.gep(builder.inttoptr(args[0], _FLOATS), [args[1]]))
+        rounded = builder.fptrunc(args[2], ir.HalfType())
+        builder.store(rounded, builder.gep(builder.inttoptr(args[0], _HALVES), [args[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), generate
@@ -197,8 +211,8 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 _put1, _put2, _put3, _put4, _put5, _put6 = (_tile(rows, PANEL // LANES, "bias", False) for rows in range(1, TILE + 1))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_tile(rows, PANEL // LANES, "bias", True) for rows in range(1, TILE + 1))
-_scores = _tile(1, BLOCK // LANES, "zero", False)
-_mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False) for vectors in (1, 2, 4, 8))
+_scores = _tile(1, BLOCK // LANES, "zero", False, half=True)
+_mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False, half=True) for vectors in (1, 2, 4, 8))
 
 _EXACT = {"contract", "nsz"}
 _SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
@@ -353,7 +367,7 @@ def _attend(
         mixed: (M, wide C).
     """
     across = (size + LANES - 1) // LANES * LANES
-    values_at = 4 * BLOCK * size
+    values_at = HALF_BYTES * BLOCK * size
     scores = np.empty(BLOCK, np.float32)
     sums = np.zeros((last - first, across), np.float32)
     best = np.full(last - first, -np.inf, np.float32)
@@ -364,7 +378,7 @@ def _attend(
         count = min(BLOCK, position + 1 - block * BLOCK)
         for head in range(first, last):
             own = head - first
-            keys = table[block] + offset + 4 * head * BLOCK * (size + across)
+            keys = table[block] + offset + HALF_BYTES * head * BLOCK * (size + across)
             query_at = np.int64(queries.ctypes.data) + 4 * (token * queries.shape[1] + head * size)
             _scores(query_at, size, keys, BLOCK, scores_at, BLOCK, keys, size)
             highest = best[own]
@@ -385,19 +399,25 @@ def _attend(
             sums_at = np.int64(sums.ctypes.data) + 4 * own * across
             column = 0
             while column + 8 * LANES <= across:
-                _mix8(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix8(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 8 * LANES
             if column + 4 * LANES <= across:
-                _mix4(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix4(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 4 * LANES
             if column + 2 * LANES <= across:
-                _mix2(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix2(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 2 * LANES
             if column < across:
-                _mix1(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix1(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
     for head in range(first, last):
         for i in range(size):
             mixed[token, head * size + i] = sums[head - first, i] / total[head - first]
+
+
+@_compiled(fastmath=_EXACT, forceinline=True)
+def _held(x: Any) -> Any:
+    """A number within what half precision can hold."""
+    return min(max(x, np.float32(-LARGEST_HALF)), np.float32(LARGEST_HALF))
 
 
 @_compiled(parallel=True, fastmath=_EXACT)
@@ -407,18 +427,18 @@ def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size:
     across = (size + LANES - 1) // LANES * LANES
     parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
     together = heads // parts
-    offset = np.int64(4 * layer * heads * BLOCK * (size + across))
+    offset = np.int64(HALF_BYTES * layer * heads * BLOCK * (size + across))
     for task in prange(len(starts) * parts):
         row, first = task // parts, task % parts * together
         for token in range(firsts[row], firsts[row + 1]):
             position = starts[row] + token - firsts[row]
             place = position % BLOCK
             for head in range(first, first + together):
-                keys = tables[row, position // BLOCK] + offset + 4 * head * BLOCK * (size + across)
-                values = keys + 4 * BLOCK * size
+                keys = tables[row, position // BLOCK] + offset + HALF_BYTES * head * BLOCK * (size + across)
+                values = keys + HALF_BYTES * BLOCK * size
                 for i in range(size):
-                    _store(keys, i * BLOCK + place, queries[token, hidden + head * size + i])
-                    _store(values, place * across + i, queries[token, 2 * hidden + head * size + i])
+                    _store(keys, i * BLOCK + place, _held(queries[token, hidden + head * size + i]))
+                    _store(values, place * across + i, _held(queries[token, 2 * hidden + head * size + i]))
             _attend(queries, token, position, first, first + together, tables[row], offset, size, mixed)
 
 

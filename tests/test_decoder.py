@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import halved_cache, tiny_model
 
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder
@@ -43,6 +44,11 @@ def naive(
         said.append(token)
         ids.append(token)
     return said
+
+
+def as_kept(passes: Any, network: torch.nn.Module) -> AbstractContextManager[None]:
+    """Meanwhile the network looks at keys and values as these passes keep them."""
+    return halved_cache(network) if passes is CompiledPasses else nullcontext()
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,8 @@ def test_batched_cached_decoding_equals_the_naive_loop(
                 decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING),
                 strict=True,
             ):
-                assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
+                with as_kept(passes, reference):
+                    assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
                 histories[i].append(model.tokenizer.decode(said.ids) or "...")
                 compared += 1
     assert compared > 80 and dropped > 5
@@ -101,7 +108,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
     (said,) = decoder.generate([0], [context], np.random.default_rng(5).random((1, 12)), SAMPLING)
     ids = torch.tensor([[*context, *said.ids, *([] if said.is_cut_off else [model.tokenizer.eos])]])
-    with torch.no_grad():
+    with torch.no_grad(), halved_cache(reference), halved_cache(model.network):
         logits = reference(ids).logits[0, len(context) - 1 : -1].float()
         hidden = model.network.hidden(ids)[0, len(context) - 1 : -1]
     banned = [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]
@@ -124,7 +131,8 @@ def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activatio
     said = Decoder(network, 0, [5, 412], passes).generate(range(4), contexts, np.full((4, 12), 0.5), SAMPLING)
     for context, one in zip(contexts, said, strict=True):
         ids = torch.tensor([[*context, *one.ids, *([] if one.is_cut_off else [0])]])
-        hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
+        with as_kept(passes, network):
+            hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
         logits = network.logits(hidden).detach()
         logits[:, [5, 412]] = -torch.inf
         expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
@@ -172,7 +180,7 @@ def test_the_memory_of_forgotten_dialogues_serves_others() -> None:
     decoder.forget()
     decoder.generate(range(200, 400), contexts, np.zeros((200, 1)), Sampling(max_tokens=1))
     assert decoder.cache_bytes == size
-    needed = 200 * 401 * 2 * 2 * 32 * 4  # keys and values of two layers of 32 floats
+    needed = 200 * 401 * 2 * 2 * 32 * 2  # keys and values of two layers of 32 numbers of two bytes
     assert needed < size < 1.25 * needed + CHUNK_BYTES
 
 
