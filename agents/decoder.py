@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convogym.agents.gpt2 import GPT2
+from convogym.agents.gpt2 import GPT2, stamp
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
 
@@ -143,13 +143,10 @@ class Decoder:
         self._renew()
 
     def _renew(self) -> None:
-        self._stamp = self._stamp_now()
+        self._stamp = stamp(self._parameters)
         self._passes = self._make(self._network, self._eos, self._banned)
         self._row_of: dict[Hashable, int] = {}
         self._known: list[list[int]] = []  # by row: the ids whose keys and values are cached
-
-    def _stamp_now(self) -> list[tuple[int, int]]:
-        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._parameters]
 
     @property
     def room(self) -> int:
@@ -205,7 +202,7 @@ class Decoder:
         for task in tasks:
             self._check(task, sampling)
         with self._lock:
-            if self._stamp_now() != self._stamp:
+            if stamp(self._parameters) != self._stamp:
                 self._renew()
             waiting, speaking = deque(tasks), list[_Speaking]()
             while waiting or speaking:

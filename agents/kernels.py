@@ -214,11 +214,11 @@ _add1, _add2, _add3, _add4, _add5, _add6 = (_tile(rows, PANEL // LANES, "bias", 
 _scores = _tile(1, BLOCK // LANES, "zero", False, half=True)
 _mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False, half=True) for vectors in (1, 2, 4, 8))
 
-_EXACT = {"contract", "nsz"}
-_SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
+EXACT = {"contract", "nsz"}
+SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`njit`, what it makes kept on disk; where nothing may be written each process compiles for itself."""
 
     def compile(function: Callable[..., Any]) -> Any:
@@ -230,8 +230,8 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compile
 
 
-@_compiled(fastmath=_EXACT, forceinline=True)
-def _exp(x: Any) -> Any:
+@compiled(fastmath=EXACT, forceinline=True)
+def exp(x: Any) -> Any:
     """e^x for x <= 88, to about 1e-7 of it; below -87 as at -87. Cephes' expf: unlike libm's it can be vectorised."""
     x = max(np.float32(-87.0), x)
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
@@ -246,8 +246,8 @@ def _exp(x: Any) -> Any:
     return p * _float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
-@_compiled(fastmath=_SUMS)
-def _norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: int) -> None:
+@compiled(fastmath=SUMS)
+def norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: int) -> None:
     """Layer norm of `source[row, :C]` into `out[at, :C]`."""
     size = gain_bias.shape[1]
     total = np.float32(0.0)
@@ -263,14 +263,14 @@ def _norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: i
         out[at, i] = (source[row, i] - mean) * scale * gain_bias[0, i] + gain_bias[1, i]
 
 
-@_compiled(fastmath=_EXACT, forceinline=True)
+@compiled(fastmath=EXACT, forceinline=True)
 def _tanh_gelu(x: Any) -> Any:
     """The form with tanh: x / 2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     u = np.float32(-1.5957691216) * (x + np.float32(0.044715) * x * x * x)
-    return x / (np.float32(1.0) + _exp(min(u, np.float32(87.0))))
+    return x / (np.float32(1.0) + exp(min(u, np.float32(87.0))))
 
 
-@_compiled(parallel=True, fastmath=_EXACT)
+@compiled(parallel=True, fastmath=EXACT)
 def _activate(inner: Any, rows: int, activation: int) -> None:
     """Applies the activation to the first rows."""
     for row in prange(rows):
@@ -287,8 +287,8 @@ def _activate(inner: Any, rows: int, activation: int) -> None:
                 numbers[i] = _tanh_gelu(numbers[i])
 
 
-@_compiled()
-def _panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
+@compiled()
+def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
     """One panel of a product: a (rows, depth), b (depth, PANEL), bias (PANEL,), c (rows, PANEL), all by address."""
     row = 0
     while row + TILE <= rows:
@@ -323,7 +323,7 @@ def _panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, l
         _put5(a, lda, b, PANEL, c, ldc, bias, depth)
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
     """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`."""
     panels = len(bias) // PANEL
@@ -334,7 +334,7 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
         first = task // panels * CHUNK
         panel = task % panels
         last = min(first + CHUNK, rows)
-        _panel(
+        multiply_panel(
             np.int64(a_at + 4 * first * lda),
             lda,
             last - first,
@@ -347,7 +347,7 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
         )
 
 
-@_compiled(fastmath=_SUMS)
+@compiled(fastmath=SUMS)
 def _attend(
     queries: Any, token: int, position: int, first: int, last: int, table: Any, offset: int, size: int, mixed: Any
 ) -> None:
@@ -385,10 +385,10 @@ def _attend(
             for i in range(count):
                 scores[i] *= scale
                 highest = max(highest, scores[i])
-            shrink = _exp(best[own] - highest)
+            shrink = exp(best[own] - highest)
             gained = np.float32(0.0)
             for i in range(count):
-                share = _exp(scores[i] - highest)
+                share = exp(scores[i] - highest)
                 scores[i] = share
                 gained += share
             total[own] = total[own] * shrink + gained
@@ -414,13 +414,13 @@ def _attend(
             mixed[token, head * size + i] = sums[head - first, i] / total[head - first]
 
 
-@_compiled(fastmath=_EXACT, forceinline=True)
+@compiled(fastmath=EXACT, forceinline=True)
 def _held(x: Any) -> Any:
     """A number within what half precision can hold."""
     return min(max(x, np.float32(-LARGEST_HALF)), np.float32(LARGEST_HALF))
 
 
-@_compiled(parallel=True, fastmath=_EXACT)
+@compiled(parallel=True, fastmath=EXACT)
 def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size: int, layer: int, mixed: Any) -> None:
     """Attention of all new tokens; the cache gets their keys and values. Arguments as in `_attend` and `advance`."""
     hidden = heads * size
@@ -442,16 +442,48 @@ def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size:
             _attend(queries, token, position, first, first + together, tables[row], offset, size, mixed)
 
 
-@_compiled(fastmath=_SUMS)
+@compiled()
+def embed(id: int, place: int, kind: int, weights: Weights, work: Work, at: int) -> None:
+    """Puts a token at a place of its text, and its type unless that is -1, into `work.states[at]`."""
+    for i in range(weights.words.shape[1]):
+        work.states[at, i] = weights.words[id, i] + weights.places[place, i]
+    if kind >= 0:
+        for i in range(weights.words.shape[1]):
+            work.states[at, i] += weights.words[kind, i]
+
+
+@compiled()
+def enter(layer: int, count: int, epsilon: float, weights: Weights, work: Work) -> None:
+    """A layer up to its attention: queries, keys and values of the first `count` states, into `work.queries`."""
+    for token in range(count):
+        norm(work.states, token, weights.norms[2 * layer], epsilon, work.normed, token)
+    size = weights.words.shape[1]
+    multiply(work.normed, count, size, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+
+
+@compiled()
+def leave(layer: int, count: int, activation: int, epsilon: float, weights: Weights, work: Work) -> None:
+    """A layer after its attention: from `work.mixed` into the first `count` states."""
+    size = weights.words.shape[1]
+    inner = len(weights.contract[layer]) // work.states.shape[1]
+    multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True)
+    for token in range(count):
+        norm(work.states, token, weights.norms[2 * layer + 1], epsilon, work.normed, token)
+    multiply(work.normed, count, size, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
+    _activate(work.inner, count, activation)
+    multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], work.states, True)
+
+
+@compiled(fastmath=SUMS)
 def _log_normaliser(logits: Any, best: float) -> float:
     """Of one row; `best` is its largest."""
     total = np.float32(0.0)
     for i in range(len(logits)):
-        total += _exp(logits[i] - best)
+        total += exp(logits[i] - best)
     return best + math.log(total)
 
 
-@_compiled()
+@compiled()
 def _column_maxima(logits: Any) -> Any:
     """(LOOK,): the largest of every LOOK-th logit."""
     maxima = np.full(LOOK, -np.inf, np.float32)
@@ -462,7 +494,7 @@ def _column_maxima(logits: Any) -> Any:
     return maxima
 
 
-@_compiled()
+@compiled()
 def _best(logits: Any, maxima: Any, k: int) -> Any:
     """The k largest of a row and where they are, largest first; of equal ones the lower place first.
 
@@ -490,7 +522,7 @@ def _best(logits: Any, maxima: Any, k: int) -> Any:
     return top, tokens
 
 
-@_compiled()
+@compiled()
 def _draw(logits: Any, maxima: Any, uniform: float, drawing: Drawing) -> Any:
     """The token of one row, as `convogym.agents.sampling.pick` draws it; of equal logits the lower id comes first."""
     k = min(drawing.top_k, len(logits))
@@ -512,7 +544,7 @@ def _draw(logits: Any, maxima: Any, uniform: float, drawing: Drawing) -> Any:
     return tokens[kept - 1]
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def _pick(
     logits: Any, first: int, count: int, uniform: Any, may_end: Any, drawing: Drawing, tokens: Any, log_probs: Any
 ) -> None:
@@ -535,7 +567,7 @@ def _pick(
         log_probs[first + i] = chosen - normaliser
 
 
-@_compiled()
+@compiled()
 def advance(
     ids: Any,
     kinds: Any,
@@ -574,30 +606,16 @@ def advance(
     """
     count, rows = len(ids), len(starts)
     hidden = weights.words.shape[1]
-    inner = len(weights.contract[0]) // work.states.shape[1]
-    states, normed = work.states, work.normed
     for row in range(rows):
         for token in range(firsts[row], firsts[row + 1]):
-            position = starts[row] + token - firsts[row]
-            for i in range(hidden):
-                states[token, i] = weights.words[ids[token], i] + weights.places[position, i]
-            if kinds[token] >= 0:
-                for i in range(hidden):
-                    states[token, i] += weights.words[kinds[token], i]
+            embed(ids[token], starts[row] + token - firsts[row], kinds[token], weights, work, token)
     layers = len(weights.attend)
     for layer in range(layers):
-        for token in range(count):
-            _norm(states, token, weights.norms[2 * layer], epsilon, normed, token)
-        multiply(normed, count, hidden, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+        enter(layer, count, epsilon, weights, work)
         _look(work.queries, firsts, starts, tables, heads, hidden // heads, layer, work.mixed)
-        multiply(work.mixed, count, hidden, weights.project[layer], weights.project_bias[layer], states, True)
-        for token in range(count):
-            _norm(states, token, weights.norms[2 * layer + 1], epsilon, normed, token)
-        multiply(normed, count, hidden, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
-        _activate(work.inner, count, activation)
-        multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], states, True)
+        leave(layer, count, activation, epsilon, weights, work)
     for row in range(rows):
-        _norm(states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
+        norm(work.states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
     for first in range(0, rows, CHUNK):
         part = min(CHUNK, rows - first)
         multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False)
