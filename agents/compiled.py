@@ -107,13 +107,14 @@ class CompiledPasses:
                 self._shape.layer_norm_epsilon,
                 self._weights,
                 self._work,
-                np.array(batch.uniform),
-                np.array(batch.may_end),
+                np.array([noise[drawn] for noise, drawn in zip(batch.noise, batch.drawn, strict=True)]),
+                np.array(batch.drawn) > 0,
                 kernels.Drawing(sampling.top_k, sampling.top_p, sampling.temperature, self._eos),
                 tokens,
                 log_probs,
             )
-        return Step(tokens.tolist(), log_probs.tolist(), self._work.hidden[:count, : self._shape.n_embd])
+        hidden = self._work.hidden[:count, None, : self._shape.n_embd]
+        return Step(tokens[:, None].tolist(), log_probs[:, None].tolist(), hidden)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
+from convogym.agents.static_passes import StaticPasses
 from convogym.agents.torch_passes import TorchPasses
 from convogym.errors import InputError
 from convogym.layouts import prompt
@@ -64,7 +65,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch
     return LanguageModel.load(folder), reference
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 @pytest.mark.parametrize("layout", ["inline", "personagpt"])
 def test_batched_cached_decoding_equals_the_naive_loop(
     layout: str, passes: Any, pair: tuple[LanguageModel, torch.nn.Module]
@@ -118,7 +119,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     np.testing.assert_allclose(said.features, model.network.standardised(hidden).mean(0).detach().numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu"])
 def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activation: str) -> None:
     """Hidden size 36 in six heads of 6, a feed-forward size and a vocabulary that are no multiples of anything."""
@@ -159,7 +160,7 @@ def test_compiled_numbers_are_the_same_bit_for_bit_in_any_company_and_however_a_
             assert one.features.tobytes() == other.features.tobytes()
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 def test_weights_that_changed_are_read_anew(passes: Any) -> None:
     model, other = tiny_model(), tiny_model(seed=1)
     context, noise = [model.tokenizer.encode("hello there.")], np.random.default_rng(0).random((1, 12))
