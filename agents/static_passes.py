@@ -108,13 +108,16 @@ class StaticPasses(TorchPasses):
             return torch.zeros(shape, dtype=dtype, device=self._keys.device)
 
         return _Buffers(
-            *(numbers(size) for _ in range(4)),
-            numbers(size, dtype=torch.bool),
-            numbers(size, AHEAD, dtype=torch.double),
-            numbers(1),
-            numbers(size, AHEAD),
-            numbers(size, AHEAD, dtype=torch.float),
-            numbers(size, AHEAD, self._network.shape.n_embd, dtype=torch.float),
+            rows=numbers(size),
+            tokens=numbers(size),
+            kinds=numbers(size),
+            starts=numbers(size),
+            may_end=numbers(size, dtype=torch.bool),
+            uniform=numbers(size, AHEAD, dtype=torch.double),
+            column=numbers(1),
+            drawn=numbers(size, AHEAD),
+            log_probs=numbers(size, AHEAD, dtype=torch.float),
+            hidden=numbers(size, AHEAD, self._network.shape.n_embd, dtype=torch.float),
         )
 
     def _fill(self, buffers: _Buffers, batch: Batch, is_read: Sequence[int]) -> None:
@@ -145,7 +148,7 @@ class StaticPasses(TorchPasses):
             return
         key = (len(buffers.rows), length, sampling)
         if key not in self._graphs:
-            kept, side = buffers.copy(), torch.cuda.Stream()
+            kept, side = buffers.copy(), torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no type for it
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 self._compute(buffers, length, sampling)  # libraries set themselves up, which cannot be recorded

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from convogym.agents.model import LanguageModel
 from convogym.agents.reader import load_reader
@@ -31,7 +32,16 @@ from convogym.errors import InputError
 from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoop, in_transformers
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
-from convogym.experiments.matrix_floor import READ_ROWS, RowCost, floor_seconds, needed_work, row_operations, row_seconds
+from convogym.experiments.matrix_floor import (
+    READ_ROWS,
+    RowCost,
+    floor_seconds,
+    memory_rate,
+    memory_seconds,
+    needed_work,
+    row_operations,
+    row_seconds,
+)
 from convogym.experiments.scripted_talks import Recorder, Script, Talked, converse, in_turn, one_after_another, play
 from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import LAYOUTS
@@ -195,7 +205,7 @@ def benchmark(
     """Measures everything; goals are uniformly random.
 
     Args:
-        model: on the processor.
+        model: on any device; its judges are on the processor.
         plan: how much.
         reward: of the environment.
         sampling: of every system; None = as speakers do by default.
@@ -227,6 +237,8 @@ class _Found:
     """of the largest number of dialogues"""
     shares: dict[int, list[dict[str, float]]]
     """of the environment's time, by number of dialogues: speaking, reading what was said to judge it, all the rest"""
+    memory_rates: list[float]
+    """bytes a second that the model's device reads"""
     row_seconds: list[dict[int, RowCost]]
     """by rows multiplied together: the numbers of dialogues and `READ_ROWS`"""
     cache_bytes: int
@@ -282,7 +294,7 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
 
     episodes, actions = draw(plan.turns, plan.largest)
     _, script = both.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
-    found = _Found({}, {}, [], {}, [], both.cache_bytes, sampling.max_tokens, start, peak_memory_mb())
+    found = _Found({}, {}, [], {}, [], [], both.cache_bytes, sampling.max_tokens, start, peak_memory_mb())
     for size, env in envs.items():
         if size != plan.largest:
             both.play(env, episodes[:size], actions[:1, :size], tick)
@@ -321,6 +333,7 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
         for system, speak, size in others:
             record(system, size, [converse(script.part(a, b), in_turn(speak, speak), tick) for a, b in plan.rounds(size)])
         record(LONG, plan.together, [long.converse(long_script, model.layout, tick)])
+        found.memory_rates.append(memory_rate(model.device))
         found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in {*plan.sizes, READ_ROWS}})
     return found
 
@@ -346,7 +359,9 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
         "generate_turns_per_s": speeds[GENERATE],
         "ratio_to_reference": _over(engine, speeds[REFERENCE]),
         "ratio_to_generate": _over(engine, speeds[GENERATE]),
-        "floor_fraction": {str(size): _floor_fraction(model, found, size) for size in plan.sizes},
+        "floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=False) for size in plan.sizes},
+        "memory_floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=True) for size in plan.sizes},
+        "memory_gb_per_s": statistics.median(found.memory_rates) / 1e9,
         "matrix_gflops": _gflops(row_operations(model.network), found.row_seconds),
         "late_turn_ratio": statistics.median(late),
         "late_turn_ratio_single": statistics.median(middle),
@@ -355,6 +370,7 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
         "peak_memory_mb": peak_memory_mb(),
         "peak_memory_start_mb": found.start_memory,
         "peak_memory_environment_mb": found.environment_memory,
+        "peak_device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if model.device.type == "cuda" else None,
         "cache_bytes": found.cache_bytes,
         "weights_bytes": sum(p.numel() * p.element_size() for p in model.network.parameters()),
         "measured": {
@@ -370,6 +386,7 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
         "unit": "turns per second, all dialogues together",
         "layout": model.layout,
         "responder": model.name,
+        "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu",
         "parameters": model.num_parameters,
         "plan": dataclasses.asdict(plan),
         "turns": plan.turns,
@@ -386,15 +403,27 @@ def _over(engine: Mapping[str, Mapping[str, float]], speed: float) -> dict[str, 
     return {layout: {size: each / speed for size, each in speeds.items()} for layout, speeds in engine.items()}
 
 
-def _floor_fraction(model: LanguageModel, found: _Found, size: int) -> float:
-    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached."""
+def _floor_fraction(model: LanguageModel, found: _Found, size: int, *, is_memory: bool) -> float:
+    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached.
+
+    Args:
+        model: who spoke.
+        found: how long it took.
+        size: dialogues side by side.
+        is_memory: whether drawing is bound by what has to be read from memory, not by its matrix products.
+    """
     shares = []
-    for script, costs, run in zip(
-        found.scripts, found.row_seconds, found.runs[_of("engine", model.layout, size)], strict=True
+    for script, costs, rate, run in zip(
+        found.scripts, found.row_seconds, found.memory_rates, found.runs[_of("engine", model.layout, size)], strict=True
     ):
         work = needed_work(model, script.part(0, len(run.said)), run, found.max_tokens)
         reading = min(cost.layers for cost in costs.values())
-        shares.append(floor_seconds(work, reading, costs[size]) / sum(run.seconds))
+        least = (
+            memory_seconds(model.network, work, reading, size, rate)
+            if is_memory
+            else floor_seconds(work, reading, costs[size])
+        )
+        shares.append(least / sum(run.seconds))
     return statistics.median(shares)
 
 

@@ -99,7 +99,8 @@ def test_what_is_derived_follows_from_what_was_measured() -> None:
         )
         assert found["ratio_to_generate"]["inline"][size] == pytest.approx(engine[size] / found["generate_turns_per_s"], 1e-3)
         assert 0 < found["floor_fraction"][size] < 1
-    assert list(found["matrix_gflops"]) == ["1", "3", "1024"]
+        assert 0 < found["memory_floor_fraction"][size] < 1
+    assert list(found["matrix_gflops"]) == ["1", "3", "1024"] and found["memory_gb_per_s"] > 0.1
 
 
 def test_shares_of_the_environment_are_parts_of_its_time() -> None:
@@ -206,3 +207,9 @@ def test_the_command_writes_numbers_and_chart(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8")) == found
     assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["benchmark.json", "benchmark.png"]
+
+
+@pytest.mark.parametrize(("words", "told"), [(["--device", "gpu"], "`device`"), (["--shape", "gpt5"], "gpt2-medium")])
+def test_devices_and_shapes_that_are_not_there_are_refused(words: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["benchmark", "--quick", *words])
+    assert result.exit_code == 2 and told in result.stderr
