@@ -146,6 +146,8 @@ class Decoder:
     def _renew(self) -> None:
         self._stamp = stamp(self._parameters)
         self._passes = self._make(self._network, self._eos, self._banned)
+        with torch.no_grad():
+            self._offset, self._factor = (part.float().cpu().numpy() for part in self._network.standardisation())
         self._row_of: dict[Hashable, int] = {}
         self._known: list[list[int]] = []  # by row: the ids whose keys and values are cached
 
@@ -280,8 +282,7 @@ class Decoder:
                 staying.append(s)
         if not over:
             return staying, []
-        means = torch.from_numpy(np.stack([s.sums / np.float32(len(s.said)) for s in over]))
-        features = self._network.standardised(means.to(self._parameters[0].device)).float().cpu().numpy()
+        features = [(s.sums / np.float32(len(s.said)) - self._offset) * self._factor for s in over]
         return staying, [(s.task, self._generated(s, row)) for s, row in zip(over, features, strict=True)]
 
     def _generated(self, spoken: _Speaking, features: npt.NDArray[np.float32]) -> Generated:

@@ -228,9 +228,13 @@ class GPT2(nn.Module):
         Returns:
             (..., C).
         """
+        offset, factor = self.standardisation()
+        return (hidden - offset) * factor
+
+    def standardisation(self) -> tuple[Tensor, Tensor]:
+        """What `standardised` takes away from hidden states and then multiplies them by, (C,) each."""
         norm = self.transformer.ln_f
-        inverse = torch.where(norm.weight == 0, 0.0, 1.0 / norm.weight)
-        return (hidden - norm.bias) * inverse
+        return norm.bias, torch.where(norm.weight == 0, 0.0, 1.0 / norm.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., V)."""
