@@ -27,12 +27,13 @@ from torch.nn import functional
 from convogym.agents.fact_table import FactTable
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2, GPT2Shape, stamp
+from convogym.agents.ngrams import NGramHead
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.agents.whole_texts import WholeTexts
 from convogym.errors import CheckpointError
 from convogym.goals import PUBLISHED_GOALS
 
-FORMAT = 1
+FORMAT = 2
 FOLLOWS = 0.5  # a line carries out a goal when the judge gives it at least this chance
 VECTOR = 64  # numbers in a token's matching vector
 WORD_SCALE = 4.0  # brings word embeddings (about 0.1 a number) nearer to the size of normed states (about 1)
@@ -62,6 +63,7 @@ class ReaderNetwork(nn.Module):
         size = shape.n_embd
         self.body = GPT2(shape)
         self.goal_head = nn.Linear(3 * size, len(PUBLISHED_GOALS))
+        self.ngrams = NGramHead(len(PUBLISHED_GOALS))
         self.token_map = nn.Linear(2 * size, VECTOR, bias=False)
         self.weight_map = nn.Linear(2 * size, 1)
         self.scale = nn.Parameter(torch.tensor(1.0))
@@ -205,10 +207,15 @@ class Reader:
 
     @torch.inference_mode()
     def probabilities(self, previous: Sequence[str], lines: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Chance that each line carries out each published goal; see `convogym.speakers.GoalJudge`."""
+        """Chance that each line carries out each published goal; see `convogym.speakers.GoalJudge`.
+
+        Its log-odds are the mean of what the goal head makes of the line read in order and the n-gram head of its words.
+        """
         out = np.zeros((len(lines), len(PUBLISHED_GOALS)))
         for group, reading in self._judged(list(zip(previous, lines, strict=True))):
-            out[group] = torch.sigmoid(self.network.goal_logits(reading.pooled)).double().numpy()
+            read = self.network.goal_logits(reading.pooled)
+            heard = self.network.ngrams.logits([lines[i] for i in group])
+            out[group] = torch.sigmoid((read + heard) / 2).double().numpy()
         return out
 
     @torch.inference_mode()

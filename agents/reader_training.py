@@ -20,7 +20,7 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.reader import Reader, ReaderNetwork
 from convogym.agents.training import TrainingConfig
 from convogym.dialogue import Dialogue
-from convogym.goals import DEFAULT_GOALS
+from convogym.goals import DEFAULT_GOALS, PUBLISHED_GOALS
 
 HEAD_RATE = 3e-3  # AdamW's for the heads, which start from nothing
 
@@ -64,6 +64,14 @@ def goal_loss(reader: Reader, lines: Sequence[LabelledLine]) -> Tensor:
     for i, line in enumerate(lines):
         wanted[i, list(line.goals)] = 1.0
     return functional.binary_cross_entropy_with_logits(logits, wanted) * logits.size(1)
+
+
+def fit_ngrams(reader: Reader, lines: Sequence[LabelledLine], seed: int) -> None:
+    """Fits the goal judge's other half, which learns from all lines at once (`agents/ngrams.py`)."""
+    truth = np.zeros((len(lines), len(PUBLISHED_GOALS)), bool)
+    for i, line in enumerate(lines):
+        truth[i, list(line.goals)] = True
+    reader.network.ngrams.fit([line.text for line in lines], truth, seed)
 
 
 def match_loss(reader: Reader, dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Tensor:
@@ -121,7 +129,7 @@ def train_reader(
         Steps done, goal loss and match loss after every step.
     """
     network = reader.network
-    heads = [p for name, p in network.named_parameters() if not name.startswith("body.")]
+    heads = [p for name, p in network.named_parameters() if not name.startswith(("body.", "ngrams."))]
     groups = [{"params": list(network.body.parameters()), "rate": config.other_lr}, {"params": heads, "rate": HEAD_RATE}]
     optimiser = torch.optim.AdamW(groups, lr=config.other_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     rng = np.random.default_rng([config.seed, 7])

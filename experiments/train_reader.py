@@ -41,7 +41,7 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
         Scores on dialogues never trained on.
     """
     from convogym.agents.model import LanguageModel
-    from convogym.agents.reader_training import fresh_reader, labelled_lines, train_reader
+    from convogym.agents.reader_training import fit_ngrams, fresh_reader, labelled_lines, train_reader
     from convogym.agents.training import TrainingConfig
 
     rng = np.random.default_rng([seed, 21])
@@ -68,6 +68,7 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
             match_losses.append(match_loss)
             bar.update()
             bar.set_postfix(goals=f"{np.mean(goal_losses[-20:]):.3f}", match=f"{np.mean(match_losses[-20:]):.3f}")
+    fit_ngrams(reader, lines, seed)
     reader.save(out)
     return {"out": str(out), "lines": len(lines), "talks": len(talks), "steps": steps, "seed": seed, **score(out, seed)}
 
