@@ -76,7 +76,9 @@ class OptimiserPair:
     POSITION_SHARE = 0.05
     """of AdamW's rate, for the position embedding"""
 
-    def __init__(self, network: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, network: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float = 0.0, epsilon: float = 1e-8
+    ) -> None:
         """Splits the parameters.
 
         Args:
@@ -84,6 +86,7 @@ class OptimiserPair:
             matrix_lr: Muon's rate, for the two-dimensional weights inside the layers.
             other_lr: AdamW's rate, for embeddings, norms and biases.
             weight_decay: decoupled, of the layers' matrices; embeddings, norms and biases have none.
+            epsilon: AdamW's: gradients well below it hardly move anything.
         """
         named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         matrices = {name: p for name, p in named if p.dim() == 2 and ".h." in name}
@@ -97,9 +100,10 @@ class OptimiserPair:
         self._pair: tuple[torch.optim.Optimizer, ...] = (
             Muon(groups(matrices, "c_attn", self.ATTENTION_SHARE, matrix_lr), weight_decay=weight_decay),
             torch.optim.AdamW(
-                groups(others, "wpe", self.POSITION_SHARE, other_lr), betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0
+                groups(others, "wpe", self.POSITION_SHARE, other_lr), betas=(0.9, 0.95), eps=epsilon, weight_decay=0.0
             ),
         )
+        self._epsilon = epsilon
         self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._pair]
         self._parameters = [p for _, p in named]
 
@@ -119,6 +123,8 @@ class OptimiserPair:
         for optimiser, rates in zip(self._pair, self._rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
+                if "eps" in group:
+                    group["eps"] = self._epsilon  # a checkpoint of an earlier phase brings that phase's
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         return norm

@@ -16,6 +16,10 @@ everywhere alike, so nothing there knows what was just asked. When words have fo
 one head of the first layer a view of the last dozen tokens, and lets one in the first copying layer, the *pointing head*, look
 where much the same was seen: from a question to the fact it asks for. `training.pointing_nll` teaches it.
 
+What training wears out again is told apart anew by `tell_rare_tokens_apart`: AdamW gives a token that is hardly ever seen
+steps of the same length as any other, all of them away from what was said instead, until the embeddings of thousands of rare
+tokens point the same way. Copying one of them then says another.
+
 Everything is an ordinary GPT-2 weight and is trained like one. The gains were tried at widths 32 to 512; below 128 the circuit
 is weak.
 Letters: C hidden size, D head size, P positions, V vocabulary.
@@ -116,6 +120,48 @@ def start_able_to_point(network: GPT2, generator: torch.Generator) -> None:
         for columns in (queries, keys):
             pointing.c_attn.weight[:, columns] = POINT_GAIN * write
             pointing.c_attn.bias[columns] = 0.0
+
+
+def tell_rare_tokens_apart(network: GPT2, counts: Tensor, states: Tensor) -> None:
+    """Takes from every embedding what most embeddings share, and says what that meant by a channel that is constant.
+
+    The shared direction is the main one of all embeddings. Where frequent tokens have little of it, only the rest of it is
+    taken; the odds of a token change by how far `states` are from their mean in that direction. The channel is the one that
+    the output uses least.
+
+    Args:
+        network: trained; changed in place.
+        counts: (V,) how often each token occurs.
+        states: (N, C) what the last norm gives, of tokens of ordinary talk.
+
+    Raises:
+        InputError: `counts` or `states` has another shape.
+    """
+    body, width = network.transformer, network.shape.n_embd
+    if counts.shape != (network.shape.vocab_size,) or states.dim() != 2 or states.size(1) != width:
+        raise InputError(
+            f"expected counts of {network.shape.vocab_size} tokens and states of width {width}, "
+            f"got {tuple(counts.shape)} and {tuple(states.shape)}."
+        )
+    with torch.no_grad():
+        tokens = body.wte.weight
+        used = states.var(0) * tokens.var(0)
+        used[: width // network.shape.n_head] = torch.inf  # positions stand there
+        channel = int(used.argmin())
+        kept = tokens[:, channel] * states[:, channel].mean()
+        double = tokens.double()  # the main direction to the last digit of a float, however its sums are taken
+        shared = torch.linalg.eigh(double.T @ double).eigenvectors[:, -1].float()
+        shared[channel] = 0.0
+        shared = torch.nn.functional.normalize(shared, dim=0)
+        shares = tokens @ shared
+        if shares.median() < 0:
+            shared, shares = -shared, -shares
+        ordinary = shares[counts.argsort(descending=True)[: max(1, len(counts) // 8)]].median()
+        excess = (shares - ordinary).clamp(min=0.0)
+        tokens -= excess[:, None] * shared
+        tokens[:, channel] = (kept + excess * (states @ shared).mean()) / FREQUENCY_SCALE
+        body.ln_f.weight[channel] = 0.0
+        body.ln_f.bias[channel] = FREQUENCY_SCALE
 
 
 def _rates(network: GPT2) -> Tensor:

@@ -68,6 +68,8 @@ class TrainingConfig:
     """Muon's rate for the layers' matrices; a model of persona-mini's depth saturates at this one, its recipe has 8e-3"""
     other_lr: float = 3e-3
     """AdamW's rate for embeddings, norms and biases"""
+    epsilon: float = 1e-8
+    """AdamW's; a rare token's gradient in a batch that it is not in is some 1e-7 an entry, a frequent one's 1e-4"""
     weight_decay: float = 0.01
     """decoupled, on the matrices"""
     warmup: int = 40
@@ -347,7 +349,7 @@ class Trainer(Generic[E]):
         self.objective, self.epoch, self.config = objective, epoch, config
         self.folder, self.stream, self.team = folder, stream, team
         self.optimiser: Stepper = optimiser or OptimiserPair(
-            objective.network, config.matrix_lr, config.other_lr, config.weight_decay
+            objective.network, config.matrix_lr, config.other_lr, config.weight_decay, config.epsilon
         )
         self.step = self.tokens = self._epoch_number = self._position = 0
         self._examples: Sequence[E] = ()

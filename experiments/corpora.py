@@ -6,6 +6,9 @@ Knows which public corpus needs which care; knows nothing of networks.
 from __future__ import annotations
 
 import dataclasses
+import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,8 @@ from convogym.text import normalise
 LEFT_OUT = ("convai2_dev",)  # evaluation only
 PLACEHOLDER = "[user"  # Synthetic-Persona-Chat leaves "[User 1's name]" in some dialogues
 HELD_BACK = 40  # every n-th dialogue of a corpus is never trained on, to watch the loss on
+COMMON = 1000  # so many of the commonest words are never `reworded`
+_WORD = re.compile(r"\b[a-z]{3,12}\b")
 GOAL_DROPOUT = 0.15  # share of steered lines whose goal is not named, so that lines without goals stay fluent
 
 
@@ -130,6 +135,8 @@ class Mix:
     """how many fresh grammar dialogues an epoch gets (each in both views)"""
     grammar_replies: int = 0
     """how many more it gets in the responder's view alone"""
+    reworded: float = 0.0
+    """share of the replies learnt for a persona that are `reworded`"""
     grammar_turns: tuple[int, int] = (8, 8)
     """shortest and longest of them; the fewer turns, the more of the questions find a fact (half of them at 8)"""
 
@@ -175,6 +182,43 @@ def asked(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
     return dataclasses.replace(dialogue, turns=tuple(turns))
 
 
+def rarer_words(dialogues: Mapping[str, Sequence[Dialogue]]) -> tuple[str, ...]:
+    """The words of all corpora but the `COMMON` commonest, in alphabetic order."""
+    counted = Counter(word for text in texts(dialogues) for word in _WORD.findall(text))
+    ordered = sorted(counted, key=lambda word: (-counted[word], word))
+    return tuple(sorted(ordered[COMMON:]))
+
+
+def reworded(dialogue: Dialogue, words: Sequence[str], rng: np.random.Generator) -> Dialogue:
+    """The dialogue with every rarer word of its persona replaced by another, the same one wherever the word is said.
+
+    A corpus names a few thousand things. A model that reads no others learns to say them by heart, and garbles a persona's
+    word that it never read; this way any word may have to be copied.
+
+    Args:
+        dialogue: with the personas' words in its replies.
+        words: what `rarer_words` gives, in order.
+        rng: of the draws.
+    """
+    if dialogue.persona is None:
+        return dialogue
+    named = {word for fact in dialogue.persona.facts for word in _WORD.findall(fact)}
+    known = sorted(word for word in named if (at := bisect_left(words, word)) < len(words) and words[at] == word)
+    if not known:
+        return dialogue
+    renamed = {word: words[int(rng.integers(len(words)))] for word in known}
+    pattern = re.compile(rf"\b({'|'.join(known)})(?=s?\b)")  # and its plural
+
+    def fix(text: str) -> str:
+        return pattern.sub(lambda found: renamed[found[0]], text)
+
+    turns = tuple(
+        dataclasses.replace(t, line=fix(t.line), reply=None if t.reply is None else fix(t.reply)) for t in dialogue.turns
+    )
+    persona = Persona(tuple(fix(fact) for fact in dialogue.persona.facts))
+    return Dialogue(turns, persona, dialogue.partner_persona, dialogue.source)
+
+
 def epoch_maker(
     mix: Mix, corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, layout: str, max_tokens: int, seed: int
 ) -> Callable[[int], list[Example]]:
@@ -188,6 +232,7 @@ def epoch_maker(
         max_tokens: longest example.
         seed: of every draw.
     """
+    words = rarer_words(corpora) if mix.reworded else ()
 
     def make(epoch: int) -> list[Example]:
         rng = np.random.default_rng([seed, epoch, 1])
@@ -195,17 +240,22 @@ def epoch_maker(
         def choose(goals: tuple[str, ...]) -> str | None:
             return None if rng.random() < GOAL_DROPOUT else goals[int(rng.integers(len(goals)))]
 
+        def replies(dialogue: Dialogue) -> list[Example]:
+            if mix.reworded and rng.random() < mix.reworded:
+                dialogue = reworded(dialogue, words, rng)
+            return responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+
         examples: list[Example] = []
         for name, dialogues in corpora.items():
             share = mix.shares.get(name, mix.other)
             for dialogue in _draw(dialogues, share.plain, share.limit, rng):
                 examples += plain_examples(tokenizer, dialogue, max_tokens)
             for dialogue in _draw(dialogues, share.replies, share.limit, rng):
-                examples += responder_examples(tokenizer, stated_by_words(reordered(dialogue, rng)), max_tokens)
+                examples += replies(stated_by_words(dialogue))
             for dialogue in _draw(dialogues, share.swapped, share.limit, rng):
                 other = shifted(dialogue)
                 if other is not None:
-                    examples += responder_examples(tokenizer, stated_by_words(reordered(other, rng)), max_tokens)
+                    examples += replies(stated_by_words(other))
             for dialogue in _draw(dialogues, share.lines, share.limit, rng):
                 labelled = weak_labels.label(dialogue)
                 examples += line_examples(layout, tokenizer, reordered(labelled, rng), max_tokens, choose)
@@ -216,7 +266,7 @@ def epoch_maker(
             shortest, longest = mix.grammar_turns
             turns = shortest if shortest == longest else int(rng.integers(shortest, longest + 1))
             dialogue = grammar.dialogue(rng, "train", turns)
-            examples += responder_examples(tokenizer, reordered(dialogue, rng), max_tokens)
+            examples += replies(dialogue)
             if number >= mix.grammar:
                 continue
             examples += line_examples(layout, tokenizer, reordered(dialogue, rng), max_tokens, choose)

@@ -1,4 +1,4 @@
-"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, answers, then lines.
+"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, answers, lines, then names.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -22,9 +22,9 @@ from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
-from convogym.agents.starting import start_able_to_point
+from convogym.agents.starting import start_able_to_point, tell_rare_tokens_apart
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, write_log
+from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, padded, write_log
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
@@ -75,6 +75,7 @@ LINES = Mix(
     grammar_replies=4000,
     grammar_turns=(2, 6),
 )
+NAMES = dataclasses.replace(LINES, grammar_replies=5000, reworded=0.5)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,14 @@ class Recipe:
     """steps of answers and of lines that carry out a goal in talk of any kind"""
     line_share: float = 0.4
     """of the full rates, where they begin"""
+    name_steps: int = 600
+    """steps of the same in which any word may have to be copied (`corpora.reworded`), rare tokens told apart before"""
+    name_share: float = 0.5
+    """of the full rates, where they begin"""
+    name_epsilon: float = 3e-6
+    """AdamW's in them: at the usual 1e-8 rare tokens are driven together again"""
     answer_pointing: float = 1.0
-    """weight, in the steps of answers and lines, of the loss that teaches a head to look at the fact asked for
+    """weight, in the steps of answers, lines and names, of the loss that teaches a head to look at the fact asked for
     (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
@@ -117,6 +124,7 @@ class Recipe:
 
 RECIPE = Recipe()
 WATCH_EVERY = 200  # steps
+TOLD_APART_BY = 100  # examples whose states say what a direction means
 
 
 def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfig, int], ...]:
@@ -124,15 +132,17 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     talked = recipe.fact_steps + recipe.talk_steps
     answered = talked + recipe.answer_steps
     more = answered + recipe.more_answer_steps
-    ended = more + recipe.line_steps
+    lined = more + recipe.line_steps
+    ended = lined + recipe.name_steps
 
-    def config(until: int, fall_from: int, share: float) -> TrainingConfig:
+    def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8) -> TrainingConfig:
         return TrainingConfig(
             steps=until,
             batch_tokens=2048,
             accumulate=3,
             matrix_lr=recipe.rates[0] * share,
             other_lr=recipe.rates[1] * share,
+            epsilon=epsilon,
             weight_decay=0.05,
             decay_from=fall_from,
             seed=seed,
@@ -145,7 +155,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("talk", _scaled(TALK, recipe), first, talked),
         ("answers", answers, config(answered, talked, recipe.answer_share), answered),
         ("answers", answers, config(more, answered, recipe.answer_share), more),
-        ("lines", _scaled(LINES, recipe), config(ended, more, recipe.line_share), ended),
+        ("lines", _scaled(LINES, recipe), config(lined, more, recipe.line_share), lined),
+        ("names", _scaled(NAMES, recipe), config(ended, lined, recipe.name_share, recipe.name_epsilon), ended),
     )
 
 
@@ -206,8 +217,12 @@ def pretrain(
         stop = end if until is None else min(end, until)
         if trainer.step >= end:
             continue
+        if trainer.step >= stop:
+            break  # what a phase begins with is done by the run that takes its first step
         if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
             start_able_to_point(model.network, torch.Generator().manual_seed(seed))
+        if phase == "names" and trainer.step == end - recipe.name_steps:
+            tell_rare_tokens_apart(model.network, *_talk_of(model, trainer.epoch(0)))
         for progress in trainer.run(stop, checkpoint_minutes):
             progress = progress._replace(loss=progress.terms["loss"])  # what the phases have in common
             watch_losses: dict[str, float] = {}
@@ -239,6 +254,18 @@ def _fresh(
     return LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed, counts)
 
 
+def _talk_of(model: LanguageModel, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """How often each token occurs in some examples, and the model's last states in some of them."""
+    counts = np.bincount(np.concatenate([np.array(example.ids) for example in examples]), minlength=len(model.tokenizer))
+    some = examples[:: max(1, len(examples) // TOLD_APART_BY)]
+    states = []
+    model.network.eval()
+    with torch.no_grad():
+        for example in some:
+            states.append(model.network.hidden(padded([example]).to(model.network).ids)[0])
+    return torch.from_numpy(counts), torch.cat(states)
+
+
 def _trainer(
     model: LanguageModel,
     mix: Mix,
@@ -253,5 +280,5 @@ def _trainer(
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    objective = NextToken(model.network, recipe.answer_pointing if phase in ("answers", "lines") else 0.0)
+    objective = NextToken(model.network, recipe.answer_pointing if phase in ("answers", "lines", "names") else 0.0)
     return Trainer(objective, epoch, config, out, stream=phase)

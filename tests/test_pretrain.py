@@ -12,8 +12,9 @@ import torch
 
 from convogym import grammar
 from convogym.agents.loading import load
+from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import InputError
-from convogym.experiments.corpora import kept_apart, read_folder, reordered, shifted, spelled
+from convogym.experiments.corpora import kept_apart, rarer_words, read_folder, reordered, reworded, shifted, spelled
 from convogym.experiments.pretrain import RECIPE, pretrain
 from convogym.readers import write_dialogues
 
@@ -29,6 +30,7 @@ TINY = dataclasses.replace(
     answer_steps=1,
     more_answer_steps=1,
     line_steps=1,
+    name_steps=1,
 )
 
 
@@ -45,10 +47,33 @@ def weights(out: Path) -> list[torch.Tensor]:
     return list(load(out / "model").network.state_dict().values())
 
 
+def test_another_word_stands_wherever_a_word_of_the_persona_was_said() -> None:
+    talk = Dialogue(
+        (Turn("any pets?", "two ocelots, and one called rex."), Turn("an ocelot!", "yes. i have them.")),
+        Persona(("i have two ocelots.", "my ocelot is called rex.")),
+    )
+    words = ("ocelot", "plum", "rex")
+    after = reworded(talk, words, np.random.default_rng(3))
+    assert after.persona is not None
+    animal, name = after.persona.facts[1].removeprefix("my ").removesuffix(".").split(" is called ")
+    assert {animal, name} <= set(words) and (animal, name) != ("ocelot", "rex")
+    assert after.persona.facts[0] == f"i have two {animal}s."
+    assert [turn.reply for turn in after.turns] == [f"two {animal}s, and one called {name}.", "yes. i have them."]
+    assert after.turns[1].line == f"an {animal}!"
+    assert reworded(talk, ("plum",), np.random.default_rng(3)) is talk
+
+
+def test_the_thousand_commonest_words_are_not_among_the_rarer_ones() -> None:
+    letters = "abcdefghij"
+    common = " ".join(f"{a}{b}{c}z" for a in letters for b in letters for c in letters)
+    talk = Dialogue((Turn(common, f"{common} zebra"), Turn("quail", None)))
+    assert rarer_words({"a": [talk]}) == ("quail", "zebra")
+
+
 def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> None:
     """Cut within a phase and at borders."""
     pretrain(folder, tmp_path / "whole", TINY, seed=3)
-    for cut in (1, 2, 4):
+    for cut in (1, 4, 7):
         out = tmp_path / f"cut{cut}"
         pretrain(folder, out, TINY, seed=3, until=cut)
         pretrain(folder, out, TINY, seed=3, resume=True)
@@ -56,7 +81,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers", "answers", "lines"] and all(
+    assert [entry["phase"] for entry in log] == ["facts", "talk", "answers", "answers", "lines", "names"] and all(
         entry["watch"] for entry in log
     )
 

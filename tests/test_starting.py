@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from convogym.agents.gpt2 import GPT2, GPT2Shape
-from convogym.agents.starting import pointing_layer, start_able_to_copy, start_able_to_point
+from convogym.agents.starting import pointing_layer, start_able_to_copy, start_able_to_point, tell_rare_tokens_apart
 from convogym.errors import InputError
 
 
@@ -104,3 +104,32 @@ def test_a_network_too_small_for_the_circuit_is_refused(shape: GPT2Shape) -> Non
 def test_counts_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(InputError, match="one entry a token"):
         started(GPT2Shape(100, 32, 32, 4, 4), torch.ones(99))
+
+
+def test_rare_tokens_that_became_alike_are_told_apart_and_nothing_else_changes_much() -> None:
+    vocabulary, generator = 1000, torch.Generator().manual_seed(8)
+    counts = torch.cat([torch.full((200,), 100.0), torch.ones(800)])
+    network = started(GPT2Shape(vocabulary, 128, 128, 4, 4), counts)
+    tokens = network.transformer.wte.weight
+    alike = F.normalize(torch.randn(128, generator=generator), dim=0)
+    with torch.no_grad():
+        tokens[200:] += 30.0 * alike
+    said = torch.multinomial(counts, 8 * 60, replacement=True, generator=generator).view(8, 60)
+    with torch.inference_mode():
+        states = network.hidden(said).flatten(0, 1).clone()
+
+    def likeness() -> float:
+        rare = F.normalize(tokens[200:].detach(), dim=1)
+        return float((rare @ rare.T).mean())
+
+    before, crowded = nll(network, said).mean(), likeness()
+    tell_rare_tokens_apart(network, counts, states)
+    after = nll(network, said).mean()
+    assert crowded > 0.95 and likeness() < 0.6
+    assert abs(after - before) < 0.3
+
+
+def test_telling_apart_refuses_counts_and_states_of_another_shape() -> None:
+    network = started(GPT2Shape(100, 32, 32, 4, 4), torch.ones(100))
+    with pytest.raises(InputError, match="counts of 100 tokens and states of width 32"):
+        tell_rare_tokens_apart(network, torch.ones(100), torch.ones(5, 31))
