@@ -6,7 +6,8 @@ Knows a network and rows; knows nothing of dialogues.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -16,7 +17,7 @@ import torch
 
 from convogym.agents import kernels
 from convogym.agents.decoder import Batch, Step
-from convogym.agents.gpt2 import GPT2, Block
+from convogym.agents.gpt2 import GPT2, Block, GPT2Shape
 from convogym.agents.sampling import Sampling
 
 CHUNK_BYTES = 32 * 2**20  # the cache's memory is taken in pieces of about this size
@@ -40,15 +41,15 @@ class CompiledPasses:
         shape = network.shape
         self._eos, self._shape = eos, shape
         self._size = sum(parameter.numel() for parameter in network.parameters())
-        self._weights = _packed(network, banned)
+        self._weights = pack(network, banned)
         self._activation = kernels.ACTIVATIONS.get(shape.activation_function, 2)
         self._block = kernels.block_size(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
-        self._per_chunk = max(1, CHUNK_BYTES // (4 * self._block))
-        self._chunks: list[npt.NDArray[np.float32]] = []
+        self._per_chunk = max(1, CHUNK_BYTES // (kernels.HALF_BYTES * self._block))
+        self._chunks: list[npt.NDArray[np.float32]] = []  # only their memory matters: it holds halves
         self._free: list[int] = []
         self._tables = np.zeros((0, -(-shape.n_positions // kernels.BLOCK)), np.int64)
         self._held: list[int] = []  # by row: how many blocks
-        self._work = self._workspace(1, 1)
+        self._work = workspace(shape, 1, 1)
 
     @property
     def cache_bytes(self) -> int:
@@ -76,10 +77,10 @@ class CompiledPasses:
         self._held[row] = 0
 
     def _grow(self) -> None:
-        chunk = _aligned(self._per_chunk * self._block)
+        chunk = _aligned(-(-self._per_chunk * self._block * kernels.HALF_BYTES // 4))
         self._chunks.append(chunk)
         first = chunk.ctypes.data
-        self._free += [first + 4 * self._block * i for i in reversed(range(self._per_chunk))]
+        self._free += [first + kernels.HALF_BYTES * self._block * i for i in reversed(range(self._per_chunk))]
 
     def step(self, batch: Batch, sampling: Sampling) -> Step:
         """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""
@@ -92,12 +93,9 @@ class CompiledPasses:
         if batch.kinds is not None:
             kinds[:] = [kind for new in batch.kinds for kind in new]
         if len(ids) > len(self._work.states) or count > len(self._work.hidden):
-            self._work = self._workspace(max(len(ids), len(self._work.states)), max(count, len(self._work.hidden)))
+            self._work = workspace(self._shape, max(len(ids), len(self._work.states)), max(count, len(self._work.hidden)))
         tokens, log_probs = np.zeros(count, np.int64), np.zeros(count)
-        with _one_at_a_time:
-            allowed = torch.get_num_threads()
-            threads = 1 + len(ids) * self._size // WORK_OF_A_THREAD
-            numba.set_num_threads(min(threads, allowed, numba.config.NUMBA_NUM_THREADS))
+        with kernel_threads(len(ids) * self._size):
             kernels.advance(
                 ids,
                 kinds,
@@ -109,29 +107,41 @@ class CompiledPasses:
                 self._shape.layer_norm_epsilon,
                 self._weights,
                 self._work,
-                np.array(batch.uniform),
-                np.array(batch.may_end),
+                np.array([noise[drawn] for noise, drawn in zip(batch.noise, batch.drawn, strict=True)]),
+                np.array(batch.drawn) > 0,
                 kernels.Drawing(sampling.top_k, sampling.top_p, sampling.temperature, self._eos),
                 tokens,
                 log_probs,
             )
+        hidden = self._work.hidden[:count, None, : self._shape.n_embd]
+        return Step(tokens[:, None].tolist(), log_probs[:, None].tolist(), hidden)
+
+
+@contextmanager
+def kernel_threads(multiplications: int) -> Iterator[None]:
+    """Meanwhile nobody else runs kernels, and those run here have as many threads as so much work is worth."""
+    with _one_at_a_time:
+        allowed = torch.get_num_threads()
+        numba.set_num_threads(min(1 + multiplications // WORK_OF_A_THREAD, allowed, numba.config.NUMBA_NUM_THREADS))
+        try:
+            yield
+        finally:
             if torch.get_num_threads() != allowed:  # both use one OpenMP, which numba sets to all cores when it starts
                 torch.set_num_threads(allowed)
-        return Step(tokens.tolist(), log_probs.tolist(), self._work.hidden[:count, : self._shape.n_embd])
 
-    def _workspace(self, tokens: int, rows: int) -> kernels.Work:
-        shape = self._shape
-        hidden, inner = kernels.wide(shape.n_embd), kernels.wide(shape.n_inner or 4 * shape.n_embd)
-        outputs = kernels.wide(shape.vocab_size)
-        return kernels.Work(
-            states=_aligned(tokens, hidden),
-            normed=_aligned(tokens, hidden),
-            queries=_aligned(tokens, kernels.wide(3 * shape.n_embd)),
-            mixed=_aligned(tokens, hidden),
-            inner=_aligned(tokens, inner),
-            hidden=_aligned(rows, hidden),
-            logits=_aligned(min(rows, kernels.CHUNK), outputs),
-        )
+
+def workspace(shape: GPT2Shape, tokens: int, rows: int) -> kernels.Work:
+    """Memory for steps of at most so many tokens and rows."""
+    hidden, inner = kernels.wide(shape.n_embd), kernels.wide(shape.n_inner or 4 * shape.n_embd)
+    return kernels.Work(
+        states=_aligned(tokens, hidden),
+        normed=_aligned(tokens, hidden),
+        queries=_aligned(tokens, kernels.wide(3 * shape.n_embd)),
+        mixed=_aligned(tokens, hidden),
+        inner=_aligned(tokens, inner),
+        hidden=_aligned(rows, hidden),
+        logits=_aligned(min(rows, kernels.CHUNK), kernels.wide(shape.vocab_size)),
+    )
 
 
 def _aligned(*shape: int) -> npt.NDArray[np.float32]:
@@ -142,7 +152,8 @@ def _aligned(*shape: int) -> npt.NDArray[np.float32]:
     return whole[skipped : skipped + size].reshape(shape)
 
 
-def _packed(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
+def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
+    """A plain network's parameters as the kernels read them, `banned` ids never to be said."""
     shape, body = network.shape, network.transformer
 
     def numbers(parameter: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -6,7 +6,8 @@ stands before the first change.
 
 All who speak take part in every step: some read the end of their prompt, the others their last token. Who has ended leaves at
 once, and what it leads to, a reply to a line, joins in the next step. How a step is computed is the business of the passes:
-compiled ones on the processor (`convogym.agents.compiled`), those of torch anywhere (`convogym.agents.torch_passes`).
+compiled ones on the processor (`convogym.agents.compiled`), those of static shapes on CUDA (`convogym.agents.static_passes`),
+those of torch anywhere else (`convogym.agents.torch_passes`).
 
 Letters: S who speak, M new tokens, C hidden size.
 """
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convogym.agents.gpt2 import GPT2
+from convogym.agents.gpt2 import GPT2, stamp
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
 
@@ -75,21 +76,21 @@ class Batch(NamedTuple):
     """(S,) its new tokens, at least one"""
     kinds: list[list[int]] | None
     """their types (`GPT2.types`); None where the network has none"""
-    uniform: list[float]
-    """(S,) what the next token is drawn with"""
-    may_end: list[bool]
-    """(S,) whether that may be the eos"""
+    noise: list[list[float]]
+    """(S,) the numbers each utterance is drawn with, as many as it may have tokens"""
+    drawn: list[int]
+    """(S,) how many of its tokens were drawn before; the first may not be the eos"""
 
 
 class Step(NamedTuple):
     """What one step gave."""
 
-    tokens: list[int]
-    """(S,) what was drawn"""
-    log_probs: list[float]
-    """(S,) of it, before any filter"""
+    tokens: list[list[int]]
+    """(S,) what was drawn, one token at least; what follows an eos counts for nothing"""
+    log_probs: list[list[float]]
+    """(S,) of each, before any filter"""
     hidden: npt.NDArray[np.float32]
-    """(S, C) last hidden states, valid until the next step"""
+    """(S, most drawn, C) last hidden states that predicted them, valid until the next step"""
 
 
 class Passes(Protocol):
@@ -106,7 +107,7 @@ class Passes(Protocol):
         """Gives back a row's memory for others."""
 
     def step(self, batch: Batch, sampling: Sampling) -> Step:
-        """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""
+        """Reads new tokens, keeps their keys and values, and draws each speaker's next token, or next few."""
 
 
 @dataclass
@@ -143,13 +144,12 @@ class Decoder:
         self._renew()
 
     def _renew(self) -> None:
-        self._stamp = self._stamp_now()
+        self._stamp = stamp(self._parameters)
         self._passes = self._make(self._network, self._eos, self._banned)
+        with torch.no_grad():
+            self._offset, self._factor = (part.float().cpu().numpy() for part in self._network.standardisation())
         self._row_of: dict[Hashable, int] = {}
         self._known: list[list[int]] = []  # by row: the ids whose keys and values are cached
-
-    def _stamp_now(self) -> list[tuple[int, int]]:
-        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._parameters]
 
     @property
     def room(self) -> int:
@@ -205,7 +205,7 @@ class Decoder:
         for task in tasks:
             self._check(task, sampling)
         with self._lock:
-            if self._stamp_now() != self._stamp:
+            if stamp(self._parameters) != self._stamp:
                 self._renew()
             waiting, speaking = deque(tasks), list[_Speaking]()
             while waiting or speaking:
@@ -258,29 +258,31 @@ class Decoder:
                 [s.start for s in speaking],
                 [s.new for s in speaking],
                 [s.kinds for s in speaking] if self._network.speakers else None,
-                [s.noise[len(s.said)] for s in speaking],
-                [len(s.said) > 0 for s in speaking],
+                [s.noise for s in speaking],
+                [len(s.said) for s in speaking],
             ),
             sampling,
         )
         staying, over = list[_Speaking](), list[_Speaking]()
-        for s, token, log_prob, hidden in zip(speaking, step.tokens, step.log_probs, step.hidden, strict=True):
-            s.sums += hidden
-            s.log_prob += log_prob
-            self._known[s.row] += s.new
-            s.start += len(s.new)
-            s.said.append(token)
-            if s.task.heard is not None and token != self._eos:
-                s.task.heard(s.said)
-            if token == self._eos or len(s.said) == sampling.max_tokens:
-                over.append(s)
+        for s, tokens, log_probs, hidden in zip(speaking, step.tokens, step.log_probs, step.hidden, strict=True):
+            for token, log_prob, state in zip(tokens, log_probs, hidden, strict=False):
+                s.sums += state
+                s.log_prob += log_prob
+                self._known[s.row] += s.new
+                s.start += len(s.new)
+                s.said.append(token)
+                s.new = [token]
+                if s.task.heard is not None and token != self._eos:
+                    s.task.heard(s.said)
+                if token == self._eos or len(s.said) == sampling.max_tokens:
+                    over.append(s)
+                    break
             else:
-                s.new, s.kinds = [token], s.kinds[-1:]  # no speaker token is ever said, so the type stays
+                s.kinds = s.kinds[-1:]  # no speaker token is ever said, so the type stays
                 staying.append(s)
         if not over:
             return staying, []
-        means = torch.from_numpy(np.stack([s.sums / np.float32(len(s.said)) for s in over]))
-        features = self._network.standardised(means.to(self._parameters[0].device)).float().cpu().numpy()
+        features = [(s.sums / np.float32(len(s.said)) - self._offset) * self._factor for s in over]
         return staying, [(s.task, self._generated(s, row)) for s, row in zip(over, features, strict=True)]
 
     def _generated(self, spoken: _Speaking, features: npt.NDArray[np.float32]) -> Generated:
@@ -297,11 +299,15 @@ class Decoder:
 
 
 def passes_of(network: GPT2, eos: int, banned: Sequence[int]) -> Passes:
-    """The compiled passes for a plain network (`GPT2.is_plain`), those of torch for any other."""
+    """The compiled passes for a plain network (`GPT2.is_plain`), those of static shapes on CUDA, those of torch elsewhere."""
     if network.is_plain:
         from convogym.agents.compiled import CompiledPasses
 
         return CompiledPasses(network, eos, banned)
+    if network.transformer.wte.weight.device.type == "cuda":
+        from convogym.agents.static_passes import StaticPasses
+
+        return StaticPasses(network, eos, banned)
     from convogym.agents.torch_passes import TorchPasses
 
     return TorchPasses(network, eos, banned)

@@ -9,7 +9,7 @@ Letters: B rows, T new tokens, L cached tokens, C hidden size, H heads, D = C / 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,11 @@ class GPT2Shape:
             raise CheckpointError(f"`n_embd` must be a multiple of `n_head`, got {self.n_embd} and {self.n_head}.")
         if self.activation_function not in ("gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast", "relu"):
             raise CheckpointError(f"`activation_function` {self.activation_function!r} is not one of GPT-2's family.")
+
+
+def stamp(parameters: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """What is another whenever some of the parameters changed, or stand elsewhere."""
+    return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
 
 
 class Linear(nn.Module):
@@ -223,9 +228,13 @@ class GPT2(nn.Module):
         Returns:
             (..., C).
         """
+        offset, factor = self.standardisation()
+        return (hidden - offset) * factor
+
+    def standardisation(self) -> tuple[Tensor, Tensor]:
+        """What `standardised` takes away from hidden states and then multiplies them by, (C,) each."""
         norm = self.transformer.ln_f
-        inverse = torch.where(norm.weight == 0, 0.0, 1.0 / norm.weight)
-        return (hidden - norm.bias) * inverse
+        return norm.bias, torch.where(norm.weight == 0, 0.0, 1.0 / norm.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., V)."""

@@ -6,7 +6,8 @@ whatever stands beside it and however its tokens were cut into steps, so what is
 Compiled by numba at the first call and kept on disk. Knows arrays and addresses; knows nothing of dialogues.
 
 Letters: M new tokens, S rows with new tokens, C hidden size, H heads, D = C / H, V vocabulary, L layers. "Wide" sizes are
-rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous.
+rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous. Only the cache's keys and
+values are of half precision (float16): what attention costs is reading them from memory.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ BLOCK = 32  # tokens of one row that stand together in the cache
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_HALF_VECTOR = ir.VectorType(ir.HalfType(), LANES)
 _FLOATS = ir.FloatType().as_pointer()
+_HALVES = ir.HalfType().as_pointer()
+HALF_BYTES = 2  # of a number in the cache
+LARGEST_HALF = 65504.0  # IEEE 754 binary16
 
 
 class Weights(NamedTuple):
@@ -104,7 +109,7 @@ def padded(size: int) -> int:
 
 
 def block_size(layers: int, heads: int, size: int) -> int:
-    """Floats of one `BLOCK` of the cache: for each layer and head the keys (D, BLOCK), then the values (BLOCK, padded D)."""
+    """Numbers of one `BLOCK` of the cache: for each layer and head the keys (D, BLOCK), then the values (BLOCK, padded D)."""
     return layers * heads * BLOCK * (size + padded(size))
 
 
@@ -116,10 +121,10 @@ def packed(matrix: Any) -> Any:
     return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
 
 
-def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
+def _tile(rows: int, vectors: int, start: str, adds: bool, half: bool = False) -> Any:
     """Makes the innermost loop: (rows, depth) times (depth, vectors x LANES), every sum in a register from first to last.
 
-    Its arguments are addresses in bytes and distances between rows in floats: a and its distance, b and its distance, c and
+    Its arguments are addresses in bytes and distances between rows in numbers: a and its distance, b and its distance, c and
     its distance, the bias, the depth.
 
     Args:
@@ -127,17 +132,25 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
         vectors: `LANES` columns each, of b and c.
         start: what sums start from: "zero", "bias" (the same for every row) or "c" (what is there).
         adds: whether the sums are added to c rather than put in its place.
+        half: whether b is of half precision.
     """
 
     @intrinsic
     def tile(context: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, bias: Any, depth: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
-            a, b, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 2, 4, 6))
+            a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
+            b = builder.inttoptr(args[2], _HALVES if half else _FLOATS)
             number = lda.type
 
             def vector(base: Any, offset: Any) -> Any:
                 return builder.bitcast(builder.gep(base, [offset]), _VECTOR.as_pointer())
+
+            def of_b(offset: Any) -> Any:
+                if not half:
+                    return builder.load(vector(b, offset), align=4)
+                found = builder.bitcast(builder.gep(b, [offset]), _HALF_VECTOR.as_pointer())
+                return builder.fpext(builder.load(found, align=HALF_BYTES), _VECTOR)
 
             fma = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
@@ -155,7 +168,7 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
             same = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
             with cgutils.for_range(builder, depth) as loop:
                 row = builder.mul(loop.index, ldb)
-                columns = [builder.load(vector(b, builder.add(row, lane)), align=4) for lane in lanes]
+                columns = [of_b(builder.add(row, lane)) for lane in lanes]
                 for i in range(rows):
                     one = builder.load(builder.gep(a, [builder.add(builder.mul(number(i), lda), loop.index)]))
                     factor = builder.shuffle_vector(builder.insert_element(nothing, one, zero), nothing, same)
@@ -176,10 +189,11 @@ def _tile(rows: int, vectors: int, start: str, adds: bool) -> Any:
 
 @intrinsic
 def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
-    """Puts a float at an address and an index."""
+    """Puts a float at an address and an index, rounded to half precision."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], builder.gep(builder.inttoptr(args[0], _FLOATS), [args[1]]))
+        rounded = builder.fptrunc(args[2], ir.HalfType())
+        builder.store(rounded, builder.gep(builder.inttoptr(args[0], _HALVES), [args[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), generate
@@ -197,14 +211,14 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 _put1, _put2, _put3, _put4, _put5, _put6 = (_tile(rows, PANEL // LANES, "bias", False) for rows in range(1, TILE + 1))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_tile(rows, PANEL // LANES, "bias", True) for rows in range(1, TILE + 1))
-_scores = _tile(1, BLOCK // LANES, "zero", False)
-_mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False) for vectors in (1, 2, 4, 8))
+_scores = _tile(1, BLOCK // LANES, "zero", False, half=True)
+_mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False, half=True) for vectors in (1, 2, 4, 8))
 
-_EXACT = {"contract", "nsz"}
-_SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
+EXACT = {"contract", "nsz"}
+SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`njit`, what it makes kept on disk; where nothing may be written each process compiles for itself."""
 
     def compile(function: Callable[..., Any]) -> Any:
@@ -216,8 +230,8 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compile
 
 
-@_compiled(fastmath=_EXACT, forceinline=True)
-def _exp(x: Any) -> Any:
+@compiled(fastmath=EXACT, forceinline=True)
+def exp(x: Any) -> Any:
     """e^x for x <= 88, to about 1e-7 of it; below -87 as at -87. Cephes' expf: unlike libm's it can be vectorised."""
     x = max(np.float32(-87.0), x)
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
@@ -232,8 +246,8 @@ def _exp(x: Any) -> Any:
     return p * _float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
-@_compiled(fastmath=_SUMS)
-def _norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: int) -> None:
+@compiled(fastmath=SUMS)
+def norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: int) -> None:
     """Layer norm of `source[row, :C]` into `out[at, :C]`."""
     size = gain_bias.shape[1]
     total = np.float32(0.0)
@@ -249,14 +263,14 @@ def _norm(source: Any, row: int, gain_bias: Any, epsilon: float, out: Any, at: i
         out[at, i] = (source[row, i] - mean) * scale * gain_bias[0, i] + gain_bias[1, i]
 
 
-@_compiled(fastmath=_EXACT, forceinline=True)
+@compiled(fastmath=EXACT, forceinline=True)
 def _tanh_gelu(x: Any) -> Any:
     """The form with tanh: x / 2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     u = np.float32(-1.5957691216) * (x + np.float32(0.044715) * x * x * x)
-    return x / (np.float32(1.0) + _exp(min(u, np.float32(87.0))))
+    return x / (np.float32(1.0) + exp(min(u, np.float32(87.0))))
 
 
-@_compiled(parallel=True, fastmath=_EXACT)
+@compiled(parallel=True, fastmath=EXACT)
 def _activate(inner: Any, rows: int, activation: int) -> None:
     """Applies the activation to the first rows."""
     for row in prange(rows):
@@ -273,8 +287,8 @@ def _activate(inner: Any, rows: int, activation: int) -> None:
                 numbers[i] = _tanh_gelu(numbers[i])
 
 
-@_compiled()
-def _panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
+@compiled()
+def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
     """One panel of a product: a (rows, depth), b (depth, PANEL), bias (PANEL,), c (rows, PANEL), all by address."""
     row = 0
     while row + TILE <= rows:
@@ -309,7 +323,7 @@ def _panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, l
         _put5(a, lda, b, PANEL, c, ldc, bias, depth)
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
     """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`."""
     panels = len(bias) // PANEL
@@ -320,7 +334,7 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
         first = task // panels * CHUNK
         panel = task % panels
         last = min(first + CHUNK, rows)
-        _panel(
+        multiply_panel(
             np.int64(a_at + 4 * first * lda),
             lda,
             last - first,
@@ -333,7 +347,7 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
         )
 
 
-@_compiled(fastmath=_SUMS)
+@compiled(fastmath=SUMS)
 def _attend(
     queries: Any, token: int, position: int, first: int, last: int, table: Any, offset: int, size: int, mixed: Any
 ) -> None:
@@ -353,7 +367,7 @@ def _attend(
         mixed: (M, wide C).
     """
     across = (size + LANES - 1) // LANES * LANES
-    values_at = 4 * BLOCK * size
+    values_at = HALF_BYTES * BLOCK * size
     scores = np.empty(BLOCK, np.float32)
     sums = np.zeros((last - first, across), np.float32)
     best = np.full(last - first, -np.inf, np.float32)
@@ -364,17 +378,17 @@ def _attend(
         count = min(BLOCK, position + 1 - block * BLOCK)
         for head in range(first, last):
             own = head - first
-            keys = table[block] + offset + 4 * head * BLOCK * (size + across)
+            keys = table[block] + offset + HALF_BYTES * head * BLOCK * (size + across)
             query_at = np.int64(queries.ctypes.data) + 4 * (token * queries.shape[1] + head * size)
             _scores(query_at, size, keys, BLOCK, scores_at, BLOCK, keys, size)
             highest = best[own]
             for i in range(count):
                 scores[i] *= scale
                 highest = max(highest, scores[i])
-            shrink = _exp(best[own] - highest)
+            shrink = exp(best[own] - highest)
             gained = np.float32(0.0)
             for i in range(count):
-                share = _exp(scores[i] - highest)
+                share = exp(scores[i] - highest)
                 scores[i] = share
                 gained += share
             total[own] = total[own] * shrink + gained
@@ -385,53 +399,91 @@ def _attend(
             sums_at = np.int64(sums.ctypes.data) + 4 * own * across
             column = 0
             while column + 8 * LANES <= across:
-                _mix8(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix8(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 8 * LANES
             if column + 4 * LANES <= across:
-                _mix4(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix4(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 4 * LANES
             if column + 2 * LANES <= across:
-                _mix2(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix2(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
                 column += 2 * LANES
             if column < across:
-                _mix1(scores_at, BLOCK, values + 4 * column, across, sums_at + 4 * column, across, keys, count)
+                _mix1(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
     for head in range(first, last):
         for i in range(size):
             mixed[token, head * size + i] = sums[head - first, i] / total[head - first]
 
 
-@_compiled(parallel=True, fastmath=_EXACT)
+@compiled(fastmath=EXACT, forceinline=True)
+def _held(x: Any) -> Any:
+    """A number within what half precision can hold."""
+    return min(max(x, np.float32(-LARGEST_HALF)), np.float32(LARGEST_HALF))
+
+
+@compiled(parallel=True, fastmath=EXACT)
 def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size: int, layer: int, mixed: Any) -> None:
     """Attention of all new tokens; the cache gets their keys and values. Arguments as in `_attend` and `advance`."""
     hidden = heads * size
     across = (size + LANES - 1) // LANES * LANES
     parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
     together = heads // parts
-    offset = np.int64(4 * layer * heads * BLOCK * (size + across))
+    offset = np.int64(HALF_BYTES * layer * heads * BLOCK * (size + across))
     for task in prange(len(starts) * parts):
         row, first = task // parts, task % parts * together
         for token in range(firsts[row], firsts[row + 1]):
             position = starts[row] + token - firsts[row]
             place = position % BLOCK
             for head in range(first, first + together):
-                keys = tables[row, position // BLOCK] + offset + 4 * head * BLOCK * (size + across)
-                values = keys + 4 * BLOCK * size
+                keys = tables[row, position // BLOCK] + offset + HALF_BYTES * head * BLOCK * (size + across)
+                values = keys + HALF_BYTES * BLOCK * size
                 for i in range(size):
-                    _store(keys, i * BLOCK + place, queries[token, hidden + head * size + i])
-                    _store(values, place * across + i, queries[token, 2 * hidden + head * size + i])
+                    _store(keys, i * BLOCK + place, _held(queries[token, hidden + head * size + i]))
+                    _store(values, place * across + i, _held(queries[token, 2 * hidden + head * size + i]))
             _attend(queries, token, position, first, first + together, tables[row], offset, size, mixed)
 
 
-@_compiled(fastmath=_SUMS)
+@compiled()
+def embed(id: int, place: int, kind: int, weights: Weights, work: Work, at: int) -> None:
+    """Puts a token at a place of its text, and its type unless that is -1, into `work.states[at]`."""
+    for i in range(weights.words.shape[1]):
+        work.states[at, i] = weights.words[id, i] + weights.places[place, i]
+    if kind >= 0:
+        for i in range(weights.words.shape[1]):
+            work.states[at, i] += weights.words[kind, i]
+
+
+@compiled()
+def enter(layer: int, count: int, epsilon: float, weights: Weights, work: Work) -> None:
+    """A layer up to its attention: queries, keys and values of the first `count` states, into `work.queries`."""
+    for token in range(count):
+        norm(work.states, token, weights.norms[2 * layer], epsilon, work.normed, token)
+    size = weights.words.shape[1]
+    multiply(work.normed, count, size, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+
+
+@compiled()
+def leave(layer: int, count: int, activation: int, epsilon: float, weights: Weights, work: Work) -> None:
+    """A layer after its attention: from `work.mixed` into the first `count` states."""
+    size = weights.words.shape[1]
+    inner = len(weights.contract[layer]) // work.states.shape[1]
+    multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True)
+    for token in range(count):
+        norm(work.states, token, weights.norms[2 * layer + 1], epsilon, work.normed, token)
+    multiply(work.normed, count, size, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
+    _activate(work.inner, count, activation)
+    multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], work.states, True)
+
+
+@compiled(fastmath=SUMS)
 def _log_normaliser(logits: Any, best: float) -> float:
     """Of one row; `best` is its largest."""
     total = np.float32(0.0)
     for i in range(len(logits)):
-        total += _exp(logits[i] - best)
+        total += exp(logits[i] - best)
     return best + math.log(total)
 
 
-@_compiled()
+@compiled()
 def _column_maxima(logits: Any) -> Any:
     """(LOOK,): the largest of every LOOK-th logit."""
     maxima = np.full(LOOK, -np.inf, np.float32)
@@ -442,7 +494,7 @@ def _column_maxima(logits: Any) -> Any:
     return maxima
 
 
-@_compiled()
+@compiled()
 def _best(logits: Any, maxima: Any, k: int) -> Any:
     """The k largest of a row and where they are, largest first; of equal ones the lower place first.
 
@@ -470,7 +522,7 @@ def _best(logits: Any, maxima: Any, k: int) -> Any:
     return top, tokens
 
 
-@_compiled()
+@compiled()
 def _draw(logits: Any, maxima: Any, uniform: float, drawing: Drawing) -> Any:
     """The token of one row, as `convogym.agents.sampling.pick` draws it; of equal logits the lower id comes first."""
     k = min(drawing.top_k, len(logits))
@@ -492,7 +544,7 @@ def _draw(logits: Any, maxima: Any, uniform: float, drawing: Drawing) -> Any:
     return tokens[kept - 1]
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def _pick(
     logits: Any, first: int, count: int, uniform: Any, may_end: Any, drawing: Drawing, tokens: Any, log_probs: Any
 ) -> None:
@@ -515,7 +567,7 @@ def _pick(
         log_probs[first + i] = chosen - normaliser
 
 
-@_compiled()
+@compiled()
 def advance(
     ids: Any,
     kinds: Any,
@@ -554,30 +606,16 @@ def advance(
     """
     count, rows = len(ids), len(starts)
     hidden = weights.words.shape[1]
-    inner = len(weights.contract[0]) // work.states.shape[1]
-    states, normed = work.states, work.normed
     for row in range(rows):
         for token in range(firsts[row], firsts[row + 1]):
-            position = starts[row] + token - firsts[row]
-            for i in range(hidden):
-                states[token, i] = weights.words[ids[token], i] + weights.places[position, i]
-            if kinds[token] >= 0:
-                for i in range(hidden):
-                    states[token, i] += weights.words[kinds[token], i]
+            embed(ids[token], starts[row] + token - firsts[row], kinds[token], weights, work, token)
     layers = len(weights.attend)
     for layer in range(layers):
-        for token in range(count):
-            _norm(states, token, weights.norms[2 * layer], epsilon, normed, token)
-        multiply(normed, count, hidden, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+        enter(layer, count, epsilon, weights, work)
         _look(work.queries, firsts, starts, tables, heads, hidden // heads, layer, work.mixed)
-        multiply(work.mixed, count, hidden, weights.project[layer], weights.project_bias[layer], states, True)
-        for token in range(count):
-            _norm(states, token, weights.norms[2 * layer + 1], epsilon, normed, token)
-        multiply(normed, count, hidden, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
-        _activate(work.inner, count, activation)
-        multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], states, True)
+        leave(layer, count, activation, epsilon, weights, work)
     for row in range(rows):
-        _norm(states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
+        norm(work.states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
     for first in range(0, rows, CHUNK):
         part = min(CHUNK, rows - first)
         multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False)

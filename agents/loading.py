@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+import torch
+
 from convogym.agents.model import LanguageModel
-from convogym.errors import CheckpointError, UnknownNameError
+from convogym.errors import CheckpointError, InputError, UnknownNameError
 
 SHIPPED = ("persona-mini",)
 
@@ -38,6 +40,31 @@ def load(name: str | Path = "persona-mini", device: str = "cpu", layout: str | N
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
         return LanguageModel.load(_downloaded(text), text, device, layout)
     raise UnknownNameError("model", text, [*SHIPPED, "a folder", "a hub id such as af1tang/personaGPT"])
+
+
+def load_to_speak(name: str | Path = "persona-mini", device: str = "cpu") -> LanguageModel:
+    """Loads a model for conversations alone: as `load` does, but on CUDA in bfloat16, in which it should not be trained.
+
+    Raises:
+        InputError: `device` is no device that torch finds.
+    """
+    check_device(device)
+    return on_device(load(name), device)
+
+
+def on_device(model: LanguageModel, device: str) -> LanguageModel:
+    """The same model, moved, and on CUDA in bfloat16; `device` is one that `check_device` lets pass."""
+    is_cuda = torch.device(device).type == "cuda"
+    model.network.to(device=device, dtype=torch.bfloat16 if is_cuda else torch.float32)
+    return model
+
+
+def check_device(device: str) -> None:
+    """Refuses what is neither "cpu" nor a CUDA device that torch finds; raises `InputError`."""
+    found = torch.cuda.device_count()
+    known = ["cpu", *(["cuda"] if found else []), *(f"cuda:{number}" for number in range(found))]
+    if device not in known:
+        raise InputError(f"`device` must be one of {', '.join(known)} (all that torch finds here), got {device!r}.")
 
 
 def _downloaded(repo: str) -> Path:

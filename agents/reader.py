@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convogym.agents.fact_table import FactTable
 from convogym.agents.folders import replaced
-from convogym.agents.gpt2 import GPT2, GPT2Shape
+from convogym.agents.gpt2 import GPT2, GPT2Shape, stamp
 from convogym.agents.ngrams import NGramHead
 from convogym.agents.tokenizer import BPETokenizer
+from convogym.agents.whole_texts import WholeTexts
 from convogym.errors import CheckpointError
 from convogym.goals import PUBLISHED_GOALS
 
@@ -66,15 +69,16 @@ class ReaderNetwork(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
         self.nothing = nn.Parameter(torch.tensor(0.0))
 
-    def read(self, ids: Tensor, judged: Tensor) -> Reading:
+    def read(self, ids: Tensor, judged: Tensor, hidden: Tensor | None = None) -> Reading:
         """Reads texts.
 
         Args:
             ids: (N, T) int64, padded at the right.
             judged: (N, T) bool, the tokens of the text itself (not of the one before it), its eos included; at least one a
                 row.
+            hidden: (N, T, C) what `body.hidden` gives, where it is known; 0 at padding.
         """
-        hidden = self.body.hidden(ids)  # (N, T, C)
+        hidden = self.body.hidden(ids) if hidden is None else hidden  # (N, T, C)
         share = judged / judged.sum(1, keepdim=True)  # (N, T)
         last = (judged * torch.arange(1, ids.size(1) + 1, device=ids.device)).argmax(1)
         words = self.body.transformer.wte(ids) * WORD_SCALE  # (N, T, C)
@@ -108,18 +112,19 @@ class ReaderNetwork(nn.Module):
         fits no fact gives every persona the same.
 
         Args:
-            fit: (N, L) from `fit`.
+            fit: (..., L) from `fit`.
             owner: (L,) int64, which persona each fact belongs to.
             personas: their number P.
 
         Returns:
-            (N, P).
+            (..., P), computed in double precision.
         """
-        owned = owner[None, :] == torch.arange(personas, device=owner.device)[:, None]  # (P, L)
-        per_fact = fit[:, None, :].masked_fill(~owned[None], -torch.inf)  # (N, P, L)
-        nothing = self.nothing.expand(fit.size(0), personas, 1)
-        total = torch.logsumexp(torch.cat([per_fact, nothing], -1), -1)
-        return total - torch.log1p(owned.sum(-1).to(total.dtype))[None]
+        nothing = self.nothing.double()
+        highest = torch.cat([fit.detach().double().flatten(), nothing.detach()[None]]).max()
+        shares = torch.exp(fit.double() - highest)
+        sums = torch.zeros(*fit.shape[:-1], personas, dtype=torch.double).index_add(-1, owner, shares)  # (..., P)
+        facts = torch.bincount(owner, minlength=personas)  # (P,)
+        return (highest + torch.log(sums + torch.exp(nothing - highest)) - torch.log1p(facts.double())).to(fit.dtype)
 
 
 class Reader:
@@ -128,7 +133,11 @@ class Reader:
     def __init__(self, network: ReaderNetwork, tokenizer: BPETokenizer, name: str = "persona-reader") -> None:
         """Takes a network in evaluation mode."""
         self.network, self.tokenizer, self.name = network, tokenizer, name
-        self._facts: dict[str, tuple[Tensor, Tensor]] = {}  # vectors (T, D) and weights (T,) of each fact seen
+        self._texts = WholeTexts(network.body)
+        self._parameters = list(network.parameters())
+        self._stamp = stamp(self._parameters)
+        self._facts = FactTable(VECTOR)  # of these weights
+        self._lock = threading.Lock()
         self._pooled: dict[tuple[str, str], npt.NDArray[np.float32]] = {}
 
     @staticmethod
@@ -175,8 +184,7 @@ class Reader:
         """What the network makes of (before, text) pairs, with gradient if one is wanted."""
         rows = [self.encoded(text, before) for before, text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-        groups = [order[i : i + GROUP] for i in range(0, len(order), GROUP)]
-        parts = [self._read_alike([rows[i] for i in group]) for group in groups]
+        parts = [self.network.read(*_padded([rows[i] for i in group])) for group in _groups(order)]
         back = torch.tensor(order).argsort()
         width = max(part.inside.size(1) for part in parts)
         joined = (
@@ -185,15 +193,17 @@ class Reader:
         )
         return Reading(torch.cat([part.pooled for part in parts])[back], *(x[back] for x in joined))
 
-    def _read_alike(self, rows: Sequence[tuple[list[int], int]]) -> Reading:
-        """Reads rows of like length."""
-        width = max(len(ids) for ids, _ in rows)
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        judged = torch.zeros(len(rows), width, dtype=torch.bool)
-        for i, (row, start) in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            judged[i, start : len(row)] = True
-        return self.network.read(ids, judged)
+    def _judged(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[Sequence[int], Reading]]:
+        """The same without gradient by compiled kernels, faster: groups of texts of like length, and which they are."""
+        rows = [self.encoded(text, before) for before, text in texts]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+        states = self._texts.hidden([rows[i][0] for i in order])
+        for first, group in enumerate(_groups(order)):
+            ids, judged = _padded([rows[i] for i in group])
+            hidden = torch.zeros(*ids.shape, self.network.body.shape.n_embd)
+            for place, state in enumerate(states[GROUP * first : GROUP * first + len(group)]):
+                hidden[place, : len(state)] = torch.from_numpy(state)
+            yield group, self.network.read(ids, judged, hidden)
 
     @torch.inference_mode()
     def probabilities(self, previous: Sequence[str], lines: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -202,9 +212,8 @@ class Reader:
         Its log-odds are the mean of what the goal head makes of the line read in order and the n-gram head of its words.
         """
         out = np.zeros((len(lines), len(PUBLISHED_GOALS)))
-        pairs = list(zip(previous, lines, strict=True))
-        for group in _by_length(pairs):
-            read = self.network.goal_logits(self.read([pairs[i] for i in group]).pooled)
+        for group, reading in self._judged(list(zip(previous, lines, strict=True))):
+            read = self.network.goal_logits(reading.pooled)
             heard = self.network.ngrams.logits([lines[i] for i in group])
             out[group] = torch.sigmoid((read + heard) / 2).double().numpy()
         return out
@@ -214,8 +223,8 @@ class Reader:
         """What the goal head sees of each line, shape (N, 3C); `convogym.agents.goal_head` fits heads for more goals to it."""
         pairs = list(zip(previous, lines, strict=True))
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._pooled]  # corpora come back with every goal
-        for group in _by_length(new):
-            for i, row in zip(group, self.read([new[i] for i in group]).pooled.numpy(), strict=True):
+        for group, reading in self._judged(new):
+            for i, row in zip(group, reading.pooled.numpy(), strict=True):
                 self._pooled[new[i]] = row
         return np.stack([self._pooled[pair] for pair in pairs]).astype(np.float64)
 
@@ -224,45 +233,52 @@ class Reader:
         self, turns: Sequence[tuple[str, str]], personas: Sequence[Sequence[Sequence[str]]]
     ) -> list[npt.NDArray[np.float64]]:
         """Log-likelihood of each reply under each candidate persona; see `convogym.speakers.PersonaMatcher`."""
-        self._remember(fact for candidates in personas for facts in candidates for fact in facts)
-        out: list[npt.NDArray[np.float64]] = [np.zeros(0)] * len(turns)
-        for group in _by_length(turns):
-            replies = self.read([turns[i] for i in group])
-            for place, i in enumerate(group):
-                reply = Reading(*(part[place : place + 1] for part in replies))
-                facts = self._recalled([fact for persona in personas[i] for fact in persona])
-                owner = torch.tensor([p for p, persona in enumerate(personas[i]) for _ in persona])
-                evidence = self.network.evidence(self.network.fit(reply, facts), owner, len(personas[i]))
-                out[i] = evidence[0].double().numpy()
-        return out
+        replies: list[npt.NDArray[np.float32]] = [np.zeros((0, VECTOR), np.float32)] * len(turns)
+        for group, reading in self._judged(turns):
+            for i, vectors, inside in zip(group, reading.vectors, reading.inside, strict=True):
+                replies[i] = vectors[inside].numpy()
+        facts = [[fact for persona in candidates for fact in persona] for candidates in personas]
+        with self._lock:  # the table may grow
+            self._remember([fact for row in facts for fact in row])
+            fits = torch.from_numpy(self._facts.fit(replies, facts)).double() * (10 * self.network.scale.double())
+        everybody = [persona for candidates in personas for persona in candidates]
+        owner = np.repeat(np.arange(len(everybody)), [len(persona) for persona in everybody])
+        evidence = self.network.evidence(fits, torch.from_numpy(owner), len(everybody)).numpy()
+        return np.split(evidence, np.cumsum([len(candidates) for candidates in personas])[:-1]) if turns else []
 
     @torch.inference_mode()
     def features(self, turns: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
         """What the layers make of each (line, reply): `Reading.pooled` of the reply after its line, shape (len(turns), 3C)."""
         out = np.zeros((len(turns), 3 * self.network.body.shape.n_embd))
-        for group in _by_length(turns):
-            out[group] = self.read([turns[i] for i in group]).pooled.double().numpy()
+        for group, reading in self._judged(turns):
+            out[group] = reading.pooled.double().numpy()
         return out
 
-    def _remember(self, facts: Iterable[str]) -> None:
-        new = [("", fact) for fact in dict.fromkeys(facts) if fact not in self._facts]
-        for group in _by_length(new):
-            read = self.read([new[i] for i in group])
-            for place, i in enumerate(group):
-                inside = read.inside[place]
-                self._facts[new[i][1]] = (read.vectors[place][inside].clone(), read.weights[place][inside].clone())
-
-    def _recalled(self, facts: Sequence[str]) -> Reading:
-        known = [self._facts[fact] for fact in facts]
-        vectors = torch.nn.utils.rnn.pad_sequence([v for v, _ in known], batch_first=True)
-        weights = torch.nn.utils.rnn.pad_sequence([w for _, w in known], batch_first=True)
-        return Reading(torch.empty(0), vectors, weights, weights > 0)
+    def _remember(self, facts: Sequence[str]) -> None:
+        """Puts facts into the table; should the weights have changed, what was in it is forgotten."""
+        now = stamp(self._parameters)
+        if now != self._stamp:
+            self._stamp, self._facts = now, FactTable(VECTOR)
+        new = self._facts.missing(facts)
+        for group, reading in self._judged([("", fact) for fact in new]):
+            for i, vectors, weights, inside in zip(group, reading.vectors, reading.weights, reading.inside, strict=True):
+                self._facts.add(new[i], vectors[inside].numpy(), weights[inside].numpy())
 
 
-def _by_length(pairs: Sequence[tuple[str, str]], rows: int = 64) -> list[list[int]]:
-    """Indices in groups of texts of like length, so that little is padded."""
-    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
-    return [order[i : i + rows] for i in range(0, len(order), rows)]
+def _groups(order: Sequence[int]) -> list[Sequence[int]]:
+    """Texts of like length, from an order by length, so that little is padded."""
+    return [order[i : i + GROUP] for i in range(0, len(order), GROUP)]
+
+
+def _padded(rows: Sequence[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
+    """What `ReaderNetwork.read` takes of texts as `Reader.encoded` gives them."""
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    judged = torch.zeros(len(rows), width, dtype=torch.bool)
+    for i, (row, start) in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        judged[i, start : len(row)] = True
+    return ids, judged
 
 
 def load_reader(folder: Path | None = None) -> Reader:

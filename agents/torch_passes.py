@@ -60,14 +60,31 @@ class TorchPasses:
         for part in ([i for i, n in enumerate(lengths) if n == 1], [i for i, n in enumerate(lengths) if n > 1]):
             if part:  # apart, so that who reads one token is not padded to who reads many
                 hidden[part] = self._read(batch, part)
-        logits = self._network.logits(hidden).float()
-        logits[:, self._banned] = -torch.inf
+        device = hidden.device
+        uniform = torch.tensor(
+            [noise[drawn] for noise, drawn in zip(batch.noise, batch.drawn, strict=True)], dtype=torch.double
+        )
+        may_end = torch.tensor(batch.drawn) > 0
+        tokens, log_probs = self._drawn(hidden, uniform.to(device), may_end.to(device), sampling)
+        return Step(tokens[:, None].tolist(), log_probs[:, None].tolist(), hidden[:, None].float().cpu().numpy())
+
+    def _drawn(self, hidden: Tensor, uniform: Tensor, may_end: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+        """Draws a token for each row, and waits for no device.
+
+        Args:
+            hidden: (S, C).
+            uniform: (S,) float64.
+            may_end: (S,) bool, whether the eos may be drawn.
+            sampling: how.
+
+        Returns:
+            The tokens (S,), and the log-probabilities (S,) they had before any filter.
+        """
+        logits = self._network.logits(hidden).float().index_fill(1, self._banned, -torch.inf)  # (S, V)
         normaliser = torch.logsumexp(logits, -1)
-        may_end = torch.tensor(batch.may_end, device=logits.device)
         logits[:, self._eos].masked_fill_(~may_end, -torch.inf)
-        tokens = pick(logits, torch.tensor(batch.uniform, dtype=torch.double, device=logits.device), sampling)  # (S,)
-        log_probs = logits.gather(-1, tokens[:, None]).squeeze(-1) - normaliser
-        return Step(tokens.tolist(), log_probs.tolist(), hidden.float().cpu().numpy())
+        tokens = pick(logits, uniform, sampling)
+        return tokens, logits.gather(-1, tokens[:, None]).squeeze(-1) - normaliser
 
     def _read(self, batch: Batch, part: Sequence[int]) -> Tensor:
         """The last hidden states (len(part), C) of some of the batch."""

@@ -21,6 +21,7 @@ from convogym.errors import InputError, UnknownNameError
 SEP, START, P1, P2, ACT = "<|sep|>", "<|start|>", "<|p1|>", "<|p2|>", "<|act|>"
 CONTROL_TOKENS = (SEP, "<|cls|>", START, P1, P2, ACT)  # in the id order of the published model: 50257..50262
 LAYOUTS = ("personagpt", "inline")
+KEPT = 3  # of a full context about 1 / KEPT is kept; with a half what is read anew doubles the cost of a long talk's turns
 
 
 class Tokenizer(Protocol):
@@ -128,7 +129,7 @@ def prompt(
         goals: the goal of every line so far and of the line to come (`len(history) // 2 + 1` of them) when speaker 1 speaks;
             ignored when speaker 2 does.
         room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped until those that stay
-            fill half of what the header leaves (the last one stays if it fits at all), so that what was read has to be read
+            fill a third of what the header leaves (the last one stays if it fits at all), so that what was read has to be read
             anew rarely. The header always stays; a turn once dropped stays dropped.
 
     Raises:
@@ -173,7 +174,7 @@ def _dropped(turns: Sequence[int], asked: Sequence[int], room: int) -> int:
     for turn, own in enumerate(asked):
         used = sum(turns[dropped:turn]) + own
         if used > room:
-            while dropped < turn and (used > room or (2 * used > room and dropped < turn - 1)):
+            while dropped < turn and (used > room or (KEPT * used > room and dropped < turn - 1)):
                 used -= turns[dropped]
                 dropped += 1
     return dropped

@@ -38,21 +38,24 @@ def check_positive(value: Any, name: str) -> None:
         raise InputError(f"`{name}` must be a whole number, at least 1, got {value!r}.")
 
 
-def resolve_speakers(responder: str | Speaker, goal_speaker: str | Speaker | None) -> tuple[Speaker, Speaker]:
+def resolve_speakers(
+    responder: str | Speaker, goal_speaker: str | Speaker | None, device: str = "cpu"
+) -> tuple[Speaker, Speaker]:
     """The goal speaker and the responder.
 
     Args:
         responder: a model name, or a speaker.
         goal_speaker: the same; None = the responder for both sides, which begins replies before all lines are said.
+        device: where what is named is computed.
     """
-    answers = _load(responder).responder() if isinstance(responder, str) else responder
+    answers = _load(responder, device).responder() if isinstance(responder, str) else responder
     if goal_speaker is None or goal_speaker == responder:
         return answers, answers
-    return (_load(goal_speaker).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
+    return (_load(goal_speaker, device).goal_speaker() if isinstance(goal_speaker, str) else goal_speaker), answers
 
 
 class _Model(Protocol):
-    """What `convogym.agents.loading.load` returns, as far as it matters here."""
+    """What `convogym.agents.loading.load_to_speak` returns, as far as it matters here."""
 
     def goal_speaker(self) -> Speaker:
         """The model as speaker 1."""
@@ -61,8 +64,8 @@ class _Model(Protocol):
         """The model as speaker 2."""
 
 
-def _load(name: str) -> _Model:
-    from convogym.agents.loading import load
+def _load(name: str, device: str) -> _Model:
+    from convogym.agents.loading import load_to_speak
 
     if multiprocessing.parent_process() is not None:
         warnings.warn(
@@ -71,7 +74,7 @@ def _load(name: str) -> _Model:
             RuntimeWarning,
             stacklevel=4,
         )
-    return cast(_Model, load(name))
+    return cast(_Model, load_to_speak(name, device))
 
 
 def resolve_personas(personas: Personas) -> tuple[Persona, ...]:
@@ -209,6 +212,7 @@ def make_parts(
     hard_distractors: bool,
     mask_repeats: bool,
     reader: Reader | None,
+    device: str = "cpu",
 ) -> Parts:
     """Resolves every name and checks every value; the arguments are those of `PersonaChatEnv`."""
     goal_set = None if goals == "taught" else resolve_goals(goals)
@@ -218,7 +222,7 @@ def make_parts(
     if not isinstance(reward, Reward):
         parse_reward(reward)
     pool = resolve_personas(personas)
-    asks, answers = resolve_speakers(responder, goal_speaker)
+    asks, answers = resolve_speakers(responder, goal_speaker, device)
     goal_set = goal_set or taught_goals(asks)
     if not isinstance(reward, Reward):
         reward = build_reward(

@@ -123,6 +123,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
         mask_repeats: bool = False,
         render_mode: str | None = None,
         reader: Reader | None = None,
+        device: str = "cpu",
     ) -> None:
         """Loads what is named and puts the environment together.
 
@@ -139,6 +140,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             mask_repeats: whether goals already taken are masked, as long as others are left.
             render_mode: "human" writes each turn to the terminal, "ansi" renders the transcript as text, "rgb_array" as image.
             reader: judge and matcher for the reward; None = those that come with the project.
+            device: where named speakers are computed, "cpu" or "cuda" (there in bfloat16); judges stay on the processor.
 
         Raises:
             InputError: a value cannot be used; `UnknownNameError`, one of its kind, if it is an unknown name.
@@ -156,6 +158,7 @@ class PersonaChatEnv(gym.Env[Observation, int]):
             hard_distractors=hard_distractors,
             mask_repeats=mask_repeats,
             reader=reader,
+            device=device,
         )
         self._talks = Talks(parts, 1)
         self._view = TerminalView()

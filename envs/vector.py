@@ -74,6 +74,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
         reader: Reader | None = None,
         autoreset_mode: str | AutoresetMode = "SameStep",
         max_episode_steps: int | None = None,
+        device: str = "cpu",
     ) -> None:
         """Loads what is named and puts the environment together.
 
@@ -93,6 +94,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             reader: see there.
             autoreset_mode: "SameStep", "NextStep" or "Disabled" (reset with `options={"reset_mask": ...}`).
             max_episode_steps: truncates a dialogue after so many turns, as `TimeLimit` would; None = never.
+            device: as in `PersonaChatEnv`.
 
         Raises:
             InputError: a value cannot be used; `UnknownNameError`, one of its kind, if it is an unknown name.
@@ -117,6 +119,7 @@ class PersonaChatVectorEnv(VectorEnv[Batch, npt.NDArray[np.int64], npt.NDArray[A
             hard_distractors=hard_distractors,
             mask_repeats=mask_repeats,
             reader=reader,
+            device=device,
         )
         self._talks = Talks(parts, num_envs)
         self._view = TerminalView()

@@ -60,8 +60,8 @@ class ReferenceLoop:
     def __init__(self, model: LanguageModel, network: Any, sampling: Sampling, seed: int = 0) -> None:
         """Takes the model and what `in_transformers` made of it."""
         self._model, self._network, self._sampling = model, network, sampling
-        self._banned = torch.tensor(_banned(model), dtype=torch.long)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._banned = torch.tensor(_banned(model), dtype=torch.long, device=model.device)
+        self._generator = torch.Generator(model.device).manual_seed(seed)
 
     def speak(self, requests: Sequence[Request]) -> list[Said]:
         """Answers every request, in order; their noise is not used."""
@@ -70,10 +70,10 @@ class ReferenceLoop:
     @torch.no_grad()
     def _answer(self, ids: Sequence[int]) -> Said:
         eos = self._model.tokenizer.eos
-        new, past, said = torch.tensor([ids]), None, []
+        new, past, said = torch.tensor([ids], device=self._model.device), None, []
         for n in range(self._sampling.max_tokens):
             out = self._network(new, past_key_values=past, use_cache=True)
-            past, logits = out.past_key_values, out.logits[0, -1]  # (V,)
+            past, logits = out.past_key_values, out.logits[0, -1].float()  # (V,)
             logits[self._banned] = -torch.inf
             if n == 0:
                 logits[eos] = -torch.inf
@@ -124,19 +124,21 @@ class BatchedGenerate:
             eos_token_id=model.tokenizer.eos,
             pad_token_id=model.tokenizer.eos,
         )
-        self._random = torch.Generator().manual_seed(seed).get_state()
+        self._random = torch.Generator(model.device).manual_seed(seed).get_state()
 
     @torch.inference_mode()
     def speak(self, requests: Sequence[Request]) -> list[Said]:
         """Answers every request, in order; their noise is not used."""
         prompts = _prompts(self._model, requests, self._sampling)
         width, eos = max(map(len, prompts)), self._model.tokenizer.eos
-        ids = torch.tensor([[eos] * (width - len(each)) + each for each in prompts])  # (B, T)
-        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts])
-        with torch.random.fork_rng(devices=[]):  # `generate` draws from torch's global generator
-            torch.set_rng_state(self._random)
+        device = self._model.device
+        ids = torch.tensor([[eos] * (width - len(each)) + each for each in prompts], device=device)  # (B, T)
+        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts], device=device)
+        is_cuda = device.type == "cuda"
+        with torch.random.fork_rng(devices=[device] if is_cuda else []):  # `generate` draws from torch's global generator
+            (torch.cuda if is_cuda else torch).set_rng_state(self._random)
             out = self._network.generate(ids, attention_mask=mask, generation_config=self._config)
-            self._random = torch.get_rng_state()
+            self._random = (torch.cuda if is_cuda else torch).get_rng_state()
         return [_said(self._model, row) for row in out[:, width:].tolist()]
 
 

@@ -11,12 +11,14 @@ import dataclasses
 import functools
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from convogym.agents.model import LanguageModel
 from convogym.agents.reader import load_reader
@@ -30,7 +32,16 @@ from convogym.errors import InputError
 from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoop, in_transformers
 from convogym.experiments.collect import run_seeds
 from convogym.experiments.console import Tick, ignore_ticks, machine, stoppable
-from convogym.experiments.matrix_floor import READ_ROWS, RowCost, floor_seconds, needed_work, row_operations, row_seconds
+from convogym.experiments.matrix_floor import (
+    READ_ROWS,
+    RowCost,
+    floor_seconds,
+    memory_rate,
+    memory_seconds,
+    needed_work,
+    row_operations,
+    row_seconds,
+)
 from convogym.experiments.scripted_talks import Recorder, Script, Talked, converse, in_turn, one_after_another, play
 from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import LAYOUTS
@@ -54,10 +65,10 @@ class Plan:
     """dialogues of a repetition: smaller numbers talk one after another; no more than the largest of `sizes`"""
     batch: int = 64
     """dialogues of `generate` and of the long talks; no more than the largest of `sizes`"""
-    early_turn: int = 3
-    """which turn of the long talks `late_turn` is compared with, 1.."""
-    late_turn: int = 30
-    """the last turn of the long talks"""
+    early: tuple[int, int] = (2, 4)
+    """first and last of the turns of the long talks, 1.., that the `late` ones are compared with"""
+    late: tuple[int, int] = (26, 34)
+    """likewise; the last is the last turn of the long talks"""
 
     def __post_init__(self) -> None:
         """Checks what the strings above say."""
@@ -65,10 +76,11 @@ class Plan:
             raise InputError(f"`turns` and `repeats` must be at least 1, got {self.turns} and {self.repeats}.")
         if not self.sizes or min(self.sizes) < 1 or len(set(self.sizes)) != len(self.sizes):
             raise InputError(f"`sizes` must be different whole numbers of at least 1, got {self.sizes}.")
-        if min(self.batch, self.least) < 1 or not 1 <= self.early_turn < self.late_turn:
+        spans = (1, *self.early, *self.late)
+        if min(self.batch, self.least) < 1 or list(spans) != sorted(spans) or self.early[1] == self.late[0]:
             raise InputError(
-                f"`least` and `batch` must be at least 1 and 1 <= `early_turn` < `late_turn`, got {self.least}, {self.batch}, "
-                f"{self.early_turn}, {self.late_turn}."
+                "`least` and `batch` must be at least 1, and `early` must be turns from 1 on before those of `late`, got "
+                f"{self.least}, {self.batch}, {self.early}, {self.late}."
             )
 
     @property
@@ -93,10 +105,10 @@ class Plan:
         dialogues = [self.rounds(size)[-1][1] for size in self.sizes]
         others = self.rounds(1)[-1][1] + self.rounds(self.together)[-1][1]
         timed = ((1 + len(LAYOUTS)) * sum(dialogues) + others) * self.turns
-        return warm + self.repeats * timed + (1 + self.repeats) * self.together * self.late_turn
+        return warm + self.repeats * timed + (1 + self.repeats) * self.together * self.late[1]
 
 
-QUICK = Plan(sizes=(1, 4), turns=2, repeats=1, least=2, batch=4, early_turn=1, late_turn=4)
+QUICK = Plan(sizes=(1, 4), turns=2, repeats=1, least=2, batch=4, early=(1, 1), late=(4, 4))
 
 
 def parse_sizes(text: str, name: str = "num_envs") -> tuple[int, ...]:
@@ -118,6 +130,27 @@ class ForgetfulSpeaker(ModelSpeaker):
         self._decoder.forget()
 
 
+class _Timed:
+    """A judge, and how long it took to answer."""
+
+    def __init__(self, judge: Any) -> None:
+        self._judge = judge
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._judge, name)
+        if not callable(found):
+            return found
+
+        def timed(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            answer = found(*arguments)
+            self.seconds += time.perf_counter() - began
+            return answer
+
+        return timed
+
+
 class _Both:
     """A speaker for both sides, for the environment and for scripts alike."""
 
@@ -125,6 +158,7 @@ class _Both:
         self._model = model
         self.speaker = ForgetfulSpeaker(model, sampling)
         self._recorder = Recorder(self.speaker)
+        self.spoken = 0.0  # seconds of all that was ever said in environments
 
     @property
     def cache_bytes(self) -> int:
@@ -145,7 +179,9 @@ class _Both:
         self, env: PersonaChatVectorEnv, seeds: Sequence[int], actions: npt.NDArray[np.int64], tick: Tick
     ) -> tuple[Talked, Script]:
         self._begin(self._model.layout)
-        return play(env, seeds, actions, self._recorder, tick)
+        played = play(env, seeds, actions, self._recorder, tick)
+        self.spoken += self._recorder.seconds
+        return played
 
     def converse(self, script: Script, layout: str, tick: Tick) -> Talked:
         self._begin(layout)
@@ -169,7 +205,7 @@ def benchmark(
     """Measures everything; goals are uniformly random.
 
     Args:
-        model: on the processor.
+        model: on any device; its judges are on the processor.
         plan: how much.
         reward: of the environment.
         sampling: of every system; None = as speakers do by default.
@@ -199,14 +235,25 @@ class _Found:
     """by system"""
     scripts: list[Script]
     """of the largest number of dialogues"""
+    shares: dict[int, list[dict[str, float]]]
+    """of the environment's time, by number of dialogues: speaking, reading what was said to judge it, all the rest"""
+    memory_rates: list[float]
+    """bytes a second that the model's device reads"""
     row_seconds: list[dict[int, RowCost]]
     """by rows multiplied together: the numbers of dialogues and `READ_ROWS`"""
     cache_bytes: int
     """of the speaker that spoke in all environments"""
     max_tokens: int
     """the longest utterance"""
+    start_memory: float | None
+    """peak megabytes before anything had spoken: libraries and the model"""
     environment_memory: float | None
     """peak megabytes before anything but the environment had run"""
+
+
+def _shares(speaking: float, reading: float) -> dict[str, float]:
+    """Of an environment's time."""
+    return {"speaking": speaking, "reading": reading, "rest": 1 - speaking - reading}
 
 
 def _of(system: str, layout: str, size: int) -> str:
@@ -214,6 +261,7 @@ def _of(system: str, layout: str, size: int) -> str:
 
 
 def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, seed: int, tick: Tick) -> _Found:
+    start = peak_memory_mb()
     rng = np.random.default_rng(seed)
     seeds = iter(run_seeds(seed, (plan.repeats + 1) * plan.largest + plan.together, "benchmark"))
 
@@ -223,27 +271,38 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
 
     personas = load_personas("train")
     both, long = _Both(model, sampling), _Both(model, sampling)
+    judges: list[_Timed] = []
+
+    def judge(load: Callable[[], Any]) -> Callable[[], Any]:
+        """Loads it once for all environments, and only if a term needs it."""
+
+        def loaded() -> Any:
+            judges.append(_Timed(load()))
+            return judges[-1]
+
+        return functools.cache(loaded)
+
     terms = build_reward(
         reward,
         personas=personas,
         goals=DEFAULT_GOALS,
         embed=both.speaker.embed,
-        reader=functools.cache(load_reader),  # once for all environments, and only if a term needs it
-        scorer=functools.cache(load_scorer),
+        reader=judge(load_reader),
+        scorer=judge(load_scorer),
     )
     envs = {size: both.env(size, plan.turns, personas, terms) for size in plan.sizes}
 
     episodes, actions = draw(plan.turns, plan.largest)
     _, script = both.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
-    found = _Found({}, {}, [], [], both.cache_bytes, sampling.max_tokens, peak_memory_mb())
+    found = _Found({}, {}, [], {}, [], [], both.cache_bytes, sampling.max_tokens, start, peak_memory_mb())
     for size, env in envs.items():
         if size != plan.largest:
             both.play(env, episodes[:size], actions[:1, :size], tick)
     opening = Script(script.lines[:1], script.replies[:1])
     for layout in LAYOUTS:
         both.converse(opening, layout, tick)
-    long_env = long.env(plan.together, plan.late_turn, personas, terms)
-    _, long_script = long.play(long_env, *draw(plan.late_turn, plan.together), tick)
+    long_env = long.env(plan.together, plan.late[1], personas, terms)
+    _, long_script = long.play(long_env, *draw(plan.late[1], plan.together), tick)
     network = in_transformers(model)
     reference = ReferenceLoop(model, network, sampling, seed)
     generate = BatchedGenerate(model, network, sampling, seed)
@@ -258,8 +317,12 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
     for _ in range(plan.repeats):
         episodes, actions = draw(plan.turns, plan.largest)
         for size, env in envs.items():
+            before = (both.spoken, sum(each.seconds for each in judges))
             played = [both.play(env, episodes[a:b], actions[:, a:b], tick) for a, b in plan.rounds(size)]
             record(_of("environment", model.layout, size), size, [talked for talked, _ in played])
+            after = (both.spoken, sum(each.seconds for each in judges))
+            whole = sum(sum(talked.seconds) for talked, _ in played)
+            found.shares.setdefault(size, []).append(_shares(*((b - a) / whole for a, b in zip(before, after, strict=True))))
             if size == plan.largest:
                 script = played[0][1]
         found.scripts.append(script)
@@ -270,6 +333,7 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
         for system, speak, size in others:
             record(system, size, [converse(script.part(a, b), in_turn(speak, speak), tick) for a, b in plan.rounds(size)])
         record(LONG, plan.together, [long.converse(long_script, model.layout, tick)])
+        found.memory_rates.append(memory_rate(model.device))
         found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in {*plan.sizes, READ_ROWS}})
     return found
 
@@ -280,22 +344,33 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
     engine = {layout: {str(size): speeds[_of("engine", layout, size)] for size in plan.sizes} for layout in LAYOUTS}
     environment = {str(size): speeds[_of("environment", model.layout, size)] for size in plan.sizes}
     turn_seconds = [statistics.median(turn) for turn in zip(*(run.seconds for run in found.runs[LONG]), strict=True)]
-    late = [run.seconds[plan.late_turn - 1] / run.seconds[plan.early_turn - 1] for run in found.runs[LONG]]
+    long_runs = [run.seconds for run in found.runs[LONG]]
+    late = [_mean_turn(seconds, plan.late) / _mean_turn(seconds, plan.early) for seconds in long_runs]
+    middle = [seconds[sum(plan.late) // 2 - 1] / seconds[sum(plan.early) // 2 - 1] for seconds in long_runs]
     result = {
         "engine": engine,
         "environment": {model.layout: environment},
         "environment_overhead": {size: 1 - speed / engine[model.layout][size] for size, speed in environment.items()},
+        "environment_share": {
+            str(size): {part: statistics.median(share[part] for share in shares) for part in shares[0]}
+            for size, shares in found.shares.items()
+        },
         "reference_turns_per_s": speeds[REFERENCE],
         "generate_turns_per_s": speeds[GENERATE],
         "ratio_to_reference": _over(engine, speeds[REFERENCE]),
         "ratio_to_generate": _over(engine, speeds[GENERATE]),
-        "floor_fraction": {str(size): _floor_fraction(model, found, size) for size in plan.sizes},
+        "floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=False) for size in plan.sizes},
+        "memory_floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=True) for size in plan.sizes},
+        "memory_gb_per_s": statistics.median(found.memory_rates) / 1e9,
         "matrix_gflops": _gflops(row_operations(model.network), found.row_seconds),
         "late_turn_ratio": statistics.median(late),
-        "late_turns": [plan.early_turn, plan.late_turn],
+        "late_turn_ratio_single": statistics.median(middle),
+        "late_turns": [list(plan.early), list(plan.late)],
         "long_turn_seconds": turn_seconds,
         "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_start_mb": found.start_memory,
         "peak_memory_environment_mb": found.environment_memory,
+        "peak_device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if model.device.type == "cuda" else None,
         "cache_bytes": found.cache_bytes,
         "weights_bytes": sum(p.numel() * p.element_size() for p in model.network.parameters()),
         "measured": {
@@ -311,6 +386,7 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
         "unit": "turns per second, all dialogues together",
         "layout": model.layout,
         "responder": model.name,
+        "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu",
         "parameters": model.num_parameters,
         "plan": dataclasses.asdict(plan),
         "turns": plan.turns,
@@ -319,19 +395,35 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
     return {key: _rounded(value) for key, value in result.items()}
 
 
+def _mean_turn(seconds: Sequence[float], span: tuple[int, int]) -> float:
+    return statistics.mean(seconds[span[0] - 1 : span[1]])
+
+
 def _over(engine: Mapping[str, Mapping[str, float]], speed: float) -> dict[str, dict[str, float]]:
     return {layout: {size: each / speed for size, each in speeds.items()} for layout, speeds in engine.items()}
 
 
-def _floor_fraction(model: LanguageModel, found: _Found, size: int) -> float:
-    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached."""
+def _floor_fraction(model: LanguageModel, found: _Found, size: int, *, is_memory: bool) -> float:
+    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached.
+
+    Args:
+        model: who spoke.
+        found: how long it took.
+        size: dialogues side by side.
+        is_memory: whether drawing is bound by what has to be read from memory, not by its matrix products.
+    """
     shares = []
-    for script, costs, run in zip(
-        found.scripts, found.row_seconds, found.runs[_of("engine", model.layout, size)], strict=True
+    for script, costs, rate, run in zip(
+        found.scripts, found.row_seconds, found.memory_rates, found.runs[_of("engine", model.layout, size)], strict=True
     ):
         work = needed_work(model, script.part(0, len(run.said)), run, found.max_tokens)
         reading = min(cost.layers for cost in costs.values())
-        shares.append(floor_seconds(work, reading, costs[size]) / sum(run.seconds))
+        least = (
+            memory_seconds(model.network, work, reading, size, rate)
+            if is_memory
+            else floor_seconds(work, reading, costs[size])
+        )
+        shares.append(least / sum(run.seconds))
     return statistics.median(shares)
 
 

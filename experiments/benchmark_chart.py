@@ -60,8 +60,8 @@ def _draw_speed(axes: Any, result: Mapping[str, Any]) -> None:
 def _draw_cost(axes: Any, result: Mapping[str, Any]) -> None:
     seconds = result["long_turn_seconds"]
     axes.plot(range(1, len(seconds) + 1), seconds, marker=".")
-    for turn in result["late_turns"]:
-        axes.axvline(turn, linewidth=0.8, color="#9aa5b1")
+    for first, last in result["late_turns"]:
+        axes.axvspan(first - 0.5, last + 0.5, color="#9aa5b1", alpha=0.3)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("turn of a long talk")
     axes.set_ylabel(f"seconds, {result['measured']['long']['side_by_side']} dialogues")

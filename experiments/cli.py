@@ -537,6 +537,10 @@ def benchmark(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json and the chart benchmark.png.")] = None,
     model: Model = "persona-mini",
+    shape: Annotated[
+        str | None, typer.Option(help="Random weights of this size in place of --model's: gpt2-medium. For a GPU.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model is computed: cpu or cuda, there in bfloat16.")] = "cpu",
     reward: Reward = "identification",
     seed: Seed = 0,
     json: Json = False,
@@ -552,7 +556,11 @@ def benchmark(
     given: dict[str, Any] = {"sizes": sizes, "turns": turns, "repeats": repeats}
     wanted = {name: value for name, value in given.items() if value is not None}
     plan = replace(benchmarking.QUICK if quick else benchmarking.Plan(), **wanted)
-    loaded = load_model(model)
+    from convogym.agents.loading import check_device, load_to_speak
+    from convogym.experiments.random_model import random_model
+
+    check_device(device)
+    loaded = load_to_speak(model, device) if shape is None else random_model(shape, device, seed)
     if out is not None:
         check_out(out)
     with console.bar(plan.all_turns, "measuring", "turn") as bar:

@@ -22,6 +22,8 @@ from convogym.layouts import prompt
 from convogym.speakers import Request
 
 READ_ROWS = 1024  # prompts' tokens multiplied together: a few dozen dialogues' new ones
+READ_BYTES = 2**28  # of memory, to measure how fast it is: far more than any processor keeps close
+CACHE_NUMBER_BYTES = 2  # of a key's or value's number: half precision on the processor, bfloat16 on CUDA
 TRIES = 5  # the fastest counts: anything slower was disturbed
 
 
@@ -41,6 +43,8 @@ class Work(NamedTuple):
     """tokens of prompts that were not known yet, both speakers'"""
     drawn: int
     """tokens drawn, each from a row of the output map"""
+    seen: int
+    """tokens before a drawn one whose keys and values it attends to, summed over all drawn"""
     utterances: int
     """how many; nothing is computed of the last token of each before it is part of a prompt"""
 
@@ -60,23 +64,45 @@ def row_seconds(network: GPT2, rows: int) -> RowCost:
     body = network.transformer
     matrices = [p for block in body.layers() for p in block.parameters() if p.dim() == 2]  # (in, out)
     output = body.wte.weight.t()
-    inputs = {size: torch.ones(rows, size) for size in {*(matrix.size(0) for matrix in matrices), output.size(0)}}
+    sizes = {*(matrix.size(0) for matrix in matrices), output.size(0)}
+    inputs = {size: torch.ones(rows, size, dtype=output.dtype, device=output.device) for size in sizes}
     fastest = RowCost(float("inf"), float("inf"))
-    for multiply in _ways(inputs, [*matrices, output]):
+    for multiply in _ways(network, inputs, [*matrices, output]):
         for _ in range(TRIES):
-            began = time.perf_counter()
+            began = now(output.device)
             for number in range(len(matrices)):
                 multiply(number)
-            between = time.perf_counter()
+            between = now(output.device)
             multiply(len(matrices))
-            ended = time.perf_counter()
+            ended = now(output.device)
             fastest = RowCost(min(fastest.layers, between - began), min(fastest.output, ended - between))
     return RowCost(fastest.layers / rows, fastest.output / rows)
 
 
-def _ways(inputs: Mapping[int, Tensor], matrices: Sequence[Tensor]) -> Iterator[Callable[[int], object]]:
+def now(device: torch.device) -> float:
+    """The clock's seconds once all that a device was given is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@torch.inference_mode()
+def memory_rate(device: torch.device) -> float:
+    """Bytes a second that a device reads from its memory where nothing else is done with them: a long sum."""
+    numbers = torch.ones(READ_BYTES // 4, device=device)
+    seconds = []
+    for _ in range(TRIES):
+        began = now(device)
+        numbers.sum()
+        seconds.append(now(device) - began)
+    return READ_BYTES / min(seconds)
+
+
+def _ways(network: GPT2, inputs: Mapping[int, Tensor], matrices: Sequence[Tensor]) -> Iterator[Callable[[int], object]]:
     """Ways to multiply all rows with the n-th matrix."""
     yield lambda number: torch.mm(inputs[matrices[number].size(0)], matrices[number])
+    if not network.is_plain:
+        return
     import numba
 
     from convogym.agents import kernels
@@ -106,25 +132,28 @@ def needed_work(model: LanguageModel, script: Script, talked: Talked, max_tokens
         max_tokens: the longest utterance, for which prompts leave room.
     """
     room = model.network.shape.n_positions - max_tokens
-    read = 0
+    read = seen = 0
     for side, turns in enumerate((script.lines, script.replies)):
         for talk, asked in zip(talked.said, zip(*turns, strict=True), strict=True):
-            read += _read(model, asked, talk, side, room)
+            new, known = _read(model, asked, talk, side, room)
+            read, seen = read + new, seen + known
     utterances = sum(map(len, talked.said))
-    return Work(read, talked.tokens, utterances)
+    return Work(read, talked.tokens, seen, utterances)
 
 
-def _read(model: LanguageModel, asked: Sequence[Request], talk: Sequence[str], side: int, room: int) -> int:
-    """Tokens that one speaker of one dialogue (side 0: lines, 1: replies) has to read."""
-    read = 0
+def _read(model: LanguageModel, asked: Sequence[Request], talk: Sequence[str], side: int, room: int) -> tuple[int, int]:
+    """Tokens that one speaker of one dialogue (side 0: lines, 1: replies) has to read, and those its drawn ones look at."""
+    read = seen = 0
     known: list[int] = []
     for turn, request in enumerate(asked):
         place = 2 * turn + side
         ids = prompt(model.layout, model.tokenizer, request.persona, talk[:place], request.goals, room).ids
         shared = next((i for i, (a, b) in enumerate(zip(known, ids, strict=False)) if a != b), min(len(known), len(ids)))
         read += len(ids) - min(shared, len(ids) - 1)  # the last is read again, if need be: the next token is drawn from it
-        known = [*ids, *model.tokenizer.encode(talk[place])]
-    return read
+        said = model.tokenizer.encode(talk[place])
+        seen += sum(range(len(ids), len(ids) + len(said) + 1))  # one draw more than tokens: the eos
+        known = [*ids, *said]
+    return read, seen
 
 
 def floor_seconds(work: Work, reading: float, drawing: RowCost) -> float:
@@ -137,3 +166,22 @@ def floor_seconds(work: Work, reading: float, drawing: RowCost) -> float:
     """
     known_while_drawing = work.drawn - work.utterances
     return work.read * reading + known_while_drawing * drawing.layers + work.drawn * drawing.output
+
+
+def memory_seconds(network: GPT2, work: Work, reading: float, size: int, rate: float) -> float:
+    """The least time that the work can take where what bounds drawing is the memory.
+
+    Every step of drawing reads all weights once, for `size` rows at best, and keys and values of all that its rows look at;
+    prompts are bound by their products.
+
+    Args:
+        network: the weights.
+        work: what has to be computed.
+        reading: seconds of a row of prompts in the layers at the best rate.
+        size: dialogues side by side.
+        rate: bytes a second.
+    """
+    shape = network.shape
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    token = 2 * shape.n_layer * shape.n_embd * CACHE_NUMBER_BYTES
+    return work.read * reading + (work.drawn / size * weights + work.seen * token) / rate

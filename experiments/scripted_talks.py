@@ -97,6 +97,8 @@ class Recorder:
         self._speaker = speaker
         self.lines: list[tuple[Request, ...]] = []
         self.replies: list[tuple[Request, ...]] = []
+        self.seconds = 0.0
+        """how long the speaker took; what is asked of it is made by others"""
 
     @property
     def name(self) -> str:
@@ -122,13 +124,18 @@ class Recorder:
     ) -> tuple[list[Utterance], list[Utterance]]:
         """Lines and replies of the speaker, both recorded."""
         asked: dict[int, Request] = {}
+        began, asking = time.perf_counter(), 0.0
 
         def recorded(place: int, line: str) -> Request:
+            nonlocal asking
+            since = time.perf_counter()
             asked[place] = reply_request(place, line)
+            asking += time.perf_counter() - since
             return asked[place]
 
         self.lines.append(tuple(requests))
         found = speakers.exchange(self._speaker, self._speaker, requests, recorded)
+        self.seconds += time.perf_counter() - began - asking
         self.replies.append(tuple(asked[place] for place in sorted(asked)))
         return found
 
@@ -175,9 +182,10 @@ def play(
     Returns:
         What was said, the seconds of each `step` (the reset is not counted), and the script.
     """
+    env.reset(seed=list(seeds))
     recorder.lines.clear()
     recorder.replies.clear()
-    env.reset(seed=list(seeds))
+    recorder.seconds = 0.0
     said: list[tuple[str, ...]] = [()] * len(seeds)
     tokens, seconds = 0, []
     for codes in actions:

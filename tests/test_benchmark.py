@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from convogym.experiments.cli import app
 from convogym.experiments.scripted_talks import Script, Talked, converse, play
 from convogym.speakers import Request
 
-PLAN = Plan(sizes=(1, 3), turns=2, repeats=2, least=2, batch=2, early_turn=1, late_turn=3)
+PLAN = Plan(sizes=(1, 3), turns=2, repeats=2, least=2, batch=2, early=(1, 1), late=(2, 3))
 
 
 def brief_model() -> LanguageModel:
@@ -66,8 +67,8 @@ def test_everything_promised_is_there() -> None:
     assert list(found["environment"]) == ["inline"]
     assert list(found["environment"]["inline"]) == list(found["environment_overhead"]) == list(found["floor_fraction"])
     assert found["reference_turns_per_s"] > 0 and found["generate_turns_per_s"] > 0 and found["late_turn_ratio"] > 0
-    assert found["late_turns"] == [1, 3] and len(found["long_turn_seconds"]) == 3
-    assert found["peak_memory_mb"] >= found["peak_memory_environment_mb"] > 10
+    assert found["late_turns"] == [[1, 1], [2, 3]] and len(found["long_turn_seconds"]) == 3
+    assert found["peak_memory_mb"] >= found["peak_memory_environment_mb"] >= found["peak_memory_start_mb"] > 10
     assert found["cache_bytes"] > 0
     assert found["weights_bytes"] == 4 * found["parameters"]
     assert found["machine"]["cores"] >= 1
@@ -98,7 +99,27 @@ def test_what_is_derived_follows_from_what_was_measured() -> None:
         )
         assert found["ratio_to_generate"]["inline"][size] == pytest.approx(engine[size] / found["generate_turns_per_s"], 1e-3)
         assert 0 < found["floor_fraction"][size] < 1
-    assert list(found["matrix_gflops"]) == ["1", "3", "1024"]
+        assert 0 < found["memory_floor_fraction"][size] < 1
+    assert list(found["matrix_gflops"]) == ["1", "3", "1024"] and found["memory_gb_per_s"] > 0.1
+
+
+def test_shares_of_the_environment_are_parts_of_its_time() -> None:
+    found, _, _ = measured()
+    for share in found["environment_share"].values():
+        assert share["speaking"] > 0 and share["reading"] == 0 and share["rest"] > 0  # "repetition" needs no judge
+        assert sum(share.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_judge_takes_its_share() -> None:
+    found = benchmark(
+        brief_model(), replace(PLAN, sizes=(2,), repeats=1), reward="identification", sampling=Sampling(max_tokens=8)
+    )
+    assert found["environment_share"]["2"]["reading"] > 0.05
+
+
+def test_late_turns_are_means_over_their_span() -> None:
+    seconds = (9.0, 1.0, 3.0, 5.0)
+    assert benchmarking._mean_turn(seconds, (2, 4)) == 3.0 and benchmarking._mean_turn(seconds, (1, 1)) == 9.0
 
 
 def test_environment_and_engine_say_the_same() -> None:
@@ -156,7 +177,8 @@ def test_a_speaker_that_forgot_computes_everything_again(monkeypatch: pytest.Mon
         {"sizes": (0,)},
         {"batch": 0},
         {"least": 0},
-        {"early_turn": 30},
+        {"early": (3, 2)},
+        {"late": (4, 9)},
     ],
 )
 def test_a_plan_that_measures_nothing_is_refused(wrong: dict[str, Any]) -> None:
@@ -185,3 +207,9 @@ def test_the_command_writes_numbers_and_chart(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8")) == found
     assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["benchmark.json", "benchmark.png"]
+
+
+@pytest.mark.parametrize(("words", "told"), [(["--device", "gpu"], "`device`"), (["--shape", "gpt5"], "gpt2-medium")])
+def test_devices_and_shapes_that_are_not_there_are_refused(words: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["benchmark", "--quick", *words])
+    assert result.exit_code == 2 and told in result.stderr

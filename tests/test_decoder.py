@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import halved_cache, tiny_model
 
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder
@@ -17,6 +18,7 @@ from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
+from convogym.agents.static_passes import StaticPasses
 from convogym.agents.torch_passes import TorchPasses
 from convogym.errors import InputError
 from convogym.layouts import prompt
@@ -45,6 +47,11 @@ def naive(
     return said
 
 
+def as_kept(passes: Any, network: torch.nn.Module) -> AbstractContextManager[None]:
+    """Meanwhile the network looks at keys and values as these passes keep them."""
+    return halved_cache(network) if passes is CompiledPasses else nullcontext()
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch.nn.Module]:
     """A tiny model, and the same weights in the transformers library."""
@@ -58,7 +65,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch
     return LanguageModel.load(folder), reference
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 @pytest.mark.parametrize("layout", ["inline", "personagpt"])
 def test_batched_cached_decoding_equals_the_naive_loop(
     layout: str, passes: Any, pair: tuple[LanguageModel, torch.nn.Module]
@@ -89,7 +96,8 @@ def test_batched_cached_decoding_equals_the_naive_loop(
                 decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING),
                 strict=True,
             ):
-                assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
+                with as_kept(passes, reference):
+                    assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
                 histories[i].append(model.tokenizer.decode(said.ids) or "...")
                 compared += 1
     assert compared > 80 and dropped > 5
@@ -101,7 +109,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
     (said,) = decoder.generate([0], [context], np.random.default_rng(5).random((1, 12)), SAMPLING)
     ids = torch.tensor([[*context, *said.ids, *([] if said.is_cut_off else [model.tokenizer.eos])]])
-    with torch.no_grad():
+    with torch.no_grad(), halved_cache(reference), halved_cache(model.network):
         logits = reference(ids).logits[0, len(context) - 1 : -1].float()
         hidden = model.network.hidden(ids)[0, len(context) - 1 : -1]
     banned = [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]
@@ -111,7 +119,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     np.testing.assert_allclose(said.features, model.network.standardised(hidden).mean(0).detach().numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu"])
 def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activation: str) -> None:
     """Hidden size 36 in six heads of 6, a feed-forward size and a vocabulary that are no multiples of anything."""
@@ -124,7 +132,8 @@ def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activatio
     said = Decoder(network, 0, [5, 412], passes).generate(range(4), contexts, np.full((4, 12), 0.5), SAMPLING)
     for context, one in zip(contexts, said, strict=True):
         ids = torch.tensor([[*context, *one.ids, *([] if one.is_cut_off else [0])]])
-        hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
+        with as_kept(passes, network):
+            hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
         logits = network.logits(hidden).detach()
         logits[:, [5, 412]] = -torch.inf
         expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
@@ -151,7 +160,7 @@ def test_compiled_numbers_are_the_same_bit_for_bit_in_any_company_and_however_a_
             assert one.features.tobytes() == other.features.tobytes()
 
 
-@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses])
+@pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])
 def test_weights_that_changed_are_read_anew(passes: Any) -> None:
     model, other = tiny_model(), tiny_model(seed=1)
     context, noise = [model.tokenizer.encode("hello there.")], np.random.default_rng(0).random((1, 12))
@@ -172,7 +181,7 @@ def test_the_memory_of_forgotten_dialogues_serves_others() -> None:
     decoder.forget()
     decoder.generate(range(200, 400), contexts, np.zeros((200, 1)), Sampling(max_tokens=1))
     assert decoder.cache_bytes == size
-    needed = 200 * 401 * 2 * 2 * 32 * 4  # keys and values of two layers of 32 floats
+    needed = 200 * 401 * 2 * 2 * 32 * 2  # keys and values of two layers of 32 numbers of two bytes
     assert needed < size < 1.25 * needed + CHUNK_BYTES
 
 

@@ -13,6 +13,7 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.tokenizer import BPETokenizer
 from convogym.envs.persona_chat import PersonaChatEnv
 from convogym.envs.vector import PersonaChatVectorEnv
+from convogym.errors import InputError
 from convogym.goals import PUBLISHED_GOALS
 
 ACTIONS = np.random.default_rng(0).integers(11, size=(4, 3))
@@ -86,3 +87,9 @@ def test_talk_that_outgrows_the_context_goes_on_and_says_so(folder: Path) -> Non
     env.reset(seed=0)
     faults = [env.step(turn)[4]["faults"]["context_dropped"] for turn in range(5)]
     assert not faults[0] and faults[-1]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "CPU", ""])
+def test_a_device_that_is_not_there_is_refused(folder: Path, device: str) -> None:
+    with pytest.raises(InputError, match="`device` must be one of cpu"):
+        PersonaChatVectorEnv(2, **arguments(folder, device=device))

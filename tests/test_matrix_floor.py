@@ -9,7 +9,16 @@ from tiny import count_tokens, tiny_model
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.speaking import ModelSpeaker
-from convogym.experiments.matrix_floor import RowCost, Work, floor_seconds, needed_work, row_operations, row_seconds
+from convogym.experiments.matrix_floor import (
+    RowCost,
+    Work,
+    floor_seconds,
+    memory_rate,
+    memory_seconds,
+    needed_work,
+    row_operations,
+    row_seconds,
+)
 from convogym.experiments.scripted_talks import Script, Talked, converse
 from convogym.layouts import P1, P2, goal_marker, header
 from convogym.speakers import Request
@@ -43,8 +52,18 @@ def test_a_row_takes_time() -> None:
 
 
 def test_the_floor_is_reading_and_drawing() -> None:
-    work = Work(read=100, drawn=30, utterances=10)
+    work = Work(read=100, drawn=30, seen=0, utterances=10)
     assert floor_seconds(work, 2.0, RowCost(5.0, 7.0)) == 100 * 2 + (30 - 10) * 5 + 30 * 7
+
+
+def test_memory_is_read_once_a_step_and_once_a_look() -> None:
+    """By hand: 100 tokens read at 2 s; 3 steps of ten rows read all weights, 50 looks a key and a value of each layer."""
+    model = tiny_model()  # two layers, 32 wide
+    weights = 4 * model.num_parameters
+    work = Work(read=100, drawn=30, seen=50, utterances=10)
+    expected = 100 * 2 + (3 * weights + 50 * 2 * 2 * 32 * 2) / 1e6
+    assert memory_seconds(model.network, work, 2.0, 10, 1e6) == pytest.approx(expected)
+    assert memory_rate(model.device) > 1e8
 
 
 def test_inline_everything_is_read_once_by_each_speaker() -> None:
@@ -54,7 +73,12 @@ def test_inline_everything_is_read_once_by_each_speaker() -> None:
     goal_speaker = len(header(model.tokenizer, P1, ())) + sum(len(goal_marker(model.tokenizer, goal)) for goal in GOALS)
     goal_speaker += 2 + n[1] + n[3]
     responder = len(header(model.tokenizer, P2, FACTS)) + n[0] + n[2] + n[4] + 2
-    assert needed_work(model, script(), talked, 8) == Work(goal_speaker + responder, sum(n), 6)
+    work = needed_work(model, script(), talked, 8)
+    assert (work.read, work.drawn, work.utterances) == (goal_speaker + responder, sum(n), 6)
+    prompts = [model.prompt((), SAID[: 2 * turn], GOALS[: turn + 1], 500).ids for turn in range(3)]
+    prompts += [model.prompt(FACTS, SAID[: 2 * turn + 1], (), 500).ids for turn in range(3)]
+    contexts = zip(prompts, (n[0], n[2], n[4], n[1], n[3], n[5]), strict=True)
+    assert work.seen == sum(len(ids) + drawn for ids, count in contexts for drawn in range(count))
 
 
 def test_personagpt_reads_all_behind_its_goal_again() -> None:

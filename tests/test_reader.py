@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_model
 
 from convogym import grammar
-from convogym.agents.reader import Reader
+from convogym.agents.reader import Reader, Reading
 from convogym.agents.reader_training import LabelledLine, fresh_reader, labelled_lines, match_loss, train_reader
 from convogym.agents.training import TrainingConfig
 from convogym.dialogue import Dialogue, Persona, Turn
@@ -66,6 +66,46 @@ def test_evidence_does_not_depend_on_company_or_order(reader: Reader) -> None:
     for a, b, c in zip(together, swapped, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
         np.testing.assert_allclose(a, c, atol=1e-4)
+
+
+def test_compiled_reading_is_that_of_torch(reader: Reader) -> None:
+    """Lengths from one token to more than fit, facts of one reply that another is never compared with."""
+    rng = np.random.default_rng(5)
+    talks = [grammar.dialogue(rng, "train") for _ in range(30)]
+    turns = [(turn.line, turn.reply or "") for talk in talks for turn in talk.turns[:2]]
+    turns += [("", "yes"), ("tell me all about it.", "my dog is big and " * 60), ("so " * 200, "no.")]
+    personas = [[talks[(i + k) % 30].persona.facts for k in range(1 + i % 4)] for i in range(len(turns))]  # type: ignore[union-attr]
+    network = reader.network
+    with torch.no_grad():
+        read = reader.read(turns)
+        expected = []
+        for place, candidates in enumerate(personas):
+            facts = reader.read([("", fact) for persona in candidates for fact in persona])
+            owner = torch.tensor([number for number, persona in enumerate(candidates) for _ in persona])
+            fit = network.fit(Reading(*(part[place : place + 1] for part in read)), facts)
+            expected.append(network.evidence(fit, owner, len(candidates))[0].numpy())
+    for one, other in zip(reader.evidence(turns, personas), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(reader.features(turns), read.pooled, atol=1e-5)
+    chances = reader.probabilities([line for line, _ in turns], [reply for _, reply in turns])
+    odds = (network.goal_logits(read.pooled) + network.ngrams.logits([reply for _, reply in turns])) / 2
+    np.testing.assert_allclose(chances, torch.sigmoid(odds).detach(), atol=1e-5)
+
+
+def test_facts_are_read_anew_when_weights_changed() -> None:
+    made = fresh_reader(tiny_model(), 1, 0)
+    asked = ([("do you have pets?", "yes, two dogs.")], [[("i have two dogs.",), ("i am a nurse.",)]])
+    before = made.evidence(*asked)[0]
+    with torch.no_grad():
+        made.network.body.transformer.wte.weight.mul_(1.5)
+    fresh = Reader(made.network, made.tokenizer)
+    np.testing.assert_array_equal(made.evidence(*asked)[0], fresh.evidence(*asked)[0])
+    assert np.abs(made.evidence(*asked)[0] - before).max() > 1e-3
+
+
+def test_nothing_asked_is_nothing_answered(reader: Reader) -> None:
+    assert reader.evidence([], []) == []
+    assert reader.evidence([("hi.", "yes.")], [[()]])[0].shape == (1,)
 
 
 def test_evidence_of_a_persona_does_not_depend_on_the_order_of_its_facts(reader: Reader) -> None:
