@@ -533,12 +533,13 @@ def install_fake_agents(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def responder(self) -> EchoSpeaker:
             return EchoSpeaker()
 
-    def load(name: str) -> Model:
+    def load_to_speak(name: str, device: str) -> Model:
+        assert device == "cpu"
         loaded.append(name)
         return Model()
 
     loading, reader = types.ModuleType("convogym.agents.loading"), types.ModuleType("convogym.agents.reader")
-    loading.load = load  # type: ignore[attr-defined]
+    loading.load_to_speak = load_to_speak  # type: ignore[attr-defined]
     reader.load_reader = FakeReader  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "convogym.agents.loading", loading)
     monkeypatch.setitem(sys.modules, "convogym.agents.reader", reader)
