@@ -35,7 +35,7 @@ ORDERS = ("informative", "random")
 PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
 STEPS = 40  # optimiser steps of one teaching, some 28 seconds of one core
-STEP_TOKENS = 1600  # of the talks read in a step, padding included
+STEP_TOKENS = 1600  # of the talks read in a step, padding included; of as many more for every two goals taught before
 TALKS = 64  # made anew for every round of learning
 SHARE = 0.4  # of their lines that give way to lessons'
 RATE = 1e-3  # AdamW's, falling linearly to 0
@@ -381,7 +381,8 @@ def _taught_network(
         chosen = [talks[int(i)] for i in rng.integers(len(talks), size=TALKS)]
         return [*own, *(example for talk in chosen for example in lesson_examples(model, talk, lessons, earlier, rng))]
 
-    config = TrainingConfig(steps=steps, batch_tokens=STEP_TOKENS, warmup=min(5, steps), seed=seed)
+    accumulate = 1 + (len({lesson.goal for lesson in earlier}) + 1) // 2  # the more there is to keep, the more is read
+    config = TrainingConfig(steps=steps, batch_tokens=STEP_TOKENS, accumulate=accumulate, warmup=min(5, steps), seed=seed)
     optimiser = GroupedAdamW(network, RATE, model.tokenizer.control_ids, CONTROL_ONLY if lora else None)
     network.train()
     for _ in Trainer(NextToken(network), made, config, optimiser=optimiser).run():
@@ -399,15 +400,17 @@ def lesson_examples(
     Args:
         model: reads them; in a layout that has goals.
         talk: labelled.
-        lessons: of the goal that is taught, at least one; half of the lessons put in are of these, if there are earlier ones.
+        lessons: of the goal that is taught, at least one; they are put in twice as often as those of any other goal.
         earlier: of goals taught before.
         rng: draws.
     """
+    before = [[lesson for lesson in earlier if lesson.goal == goal] for goal in dict.fromkeys(x.goal for x in earlier)]
+    known = [lessons, lessons, *before]
     turns = []
     for turn in talk.turns:
         if rng.random() < SHARE:
-            known = earlier if earlier and rng.random() < 0.5 else lessons
-            lesson = known[int(rng.integers(len(known)))]
+            chosen_from = known[int(rng.integers(len(known)))]
+            lesson = chosen_from[int(rng.integers(len(chosen_from)))]
             turn = replace(turn, line=lesson.line, goals=(lesson.goal,))
         turns.append(turn)
     limit = min(448, model.network.shape.n_positions)

@@ -24,7 +24,7 @@ from convogym.experiments.web import make_app
 from convogym.personas import load_personas
 from convogym.store import EpisodeStore
 
-FEWER = {"POOL": 40, "STEPS": 24, "WATCHED": 4, "WATCHED_OLD": 1, "HELD_OUT": 20, "HELD_OUT_OLD": 3}
+FEWER = {"POOL": 40, "STEPS": 24, "HELD_OUT": 20, "HELD_OUT_OLD": 3}
 WIDTH = 720  # pixels
 GOAL = "talk about sports."
 LINES = (

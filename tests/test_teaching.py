@@ -200,10 +200,10 @@ class TestLearning:
         read = [
             model.tokenizer.decode(e.ids) for t in talks for e in teaching.lesson_examples(model, t, lessons, earlier, rng)
         ]
-        lines = sum(len(talk.turns) for talk in talks)
+        put_in = teaching.SHARE * sum(len(talk.turns) for talk in talks)
         said = {GOAL: "do you play ball?", "talk about books.": "what do you read?"}
         new, old = (sum(text.count(goal + line) for text in read) for goal, line in said.items())
-        assert abs(new - lines * teaching.SHARE / 2) < 15 and abs(old - lines * teaching.SHARE / 2) < 15
+        assert abs(new - put_in * 2 / 3) < 12 and abs(old - put_in / 3) < 12
 
     def test_a_learnt_network_says_taught_lines_alone_here_and_after_a_journey_through_a_folder(self, tmp_path: Path) -> None:
         model, other = tiny_model(), tiny_model(seed=1)
