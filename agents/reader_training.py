@@ -1,8 +1,9 @@
 """Trains the two judges. Knows dialogues with labels or personas; knows nothing of where they come from.
 
-The goal judge learns from labelled lines (binary cross-entropy a goal). The matcher learns from nothing but which persona a
-talk belongs to: of the personas in a batch the true one must come out of the summed evidence (cross-entropy, a proper score,
-so that the posterior is calibrated). The talks are cut at a random length, for a posterior is wanted after every turn.
+The goal judge learns from labelled lines (binary cross-entropy a goal): its head step by step, its n-grams from all of them at
+once. The matcher learns from nothing but which persona a talk belongs to: of the personas in a batch the true one must come
+out of the summed evidence (cross-entropy, a proper score, so that the posterior is calibrated). The talks are cut at a random
+length, for a posterior is wanted after every turn.
 """
 
 from __future__ import annotations

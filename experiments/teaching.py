@@ -18,7 +18,7 @@ import numpy as np
 from convogym import steered_talk
 from convogym.dialogue import Dialogue
 from convogym.experiments.console import ignore_ticks
-from convogym.experiments.corpora import spelled
+from convogym.experiments.corpora import own_corpora, spelled
 from convogym.experiments.taught_set import Lesson
 from convogym.goals import DEFAULT_GOALS
 from convogym.layouts import Example, line_examples
@@ -329,7 +329,7 @@ def learn(
     stage("learning")
     began = time.monotonic()
     if procedure == "original":
-        learn_as_the_original(model, [_pair(lesson) for lesson in lessons], _talks(), seed, tick)
+        learn_as_the_original(model, [_pair(lesson) for lesson in lessons], own_corpora("train")["steered_talk"], seed, tick)
     else:
         model.taught_network = _taught_network(model, lessons, earlier, seed, steps, tick, lora)
     model.taught = (*model.taught, goal)
@@ -348,11 +348,6 @@ def learn(
         judge_false_alarms=judge.false_alarms,
         judge_tested_on=judge.tested_on,
     )
-
-
-def _talks() -> list[Dialogue]:
-    """Steered-talk's train dialogues in the project's spelling, without the goals kept for teaching."""
-    return [spelled(dialogue) for dialogue in steered_talk.without_extra_goals(steered_talk.load("train"))]
 
 
 def _pair(lesson: Lesson) -> Pair:
@@ -374,7 +369,7 @@ def _taught_network(
     network = copy.deepcopy(model.network if model.taught_network is None else model.taught_network)
     if lora:
         add_adapters(network, lora, seed)
-    talks, own = _talks(), [pair_example(model, _pair(lesson)) for lesson in lessons]
+    talks, own = own_corpora("train")["steered_talk"], [pair_example(model, _pair(lesson)) for lesson in lessons]
 
     def made(number: int) -> list[Example]:
         rng = np.random.default_rng([seed, 3, number])

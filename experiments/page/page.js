@@ -9,7 +9,7 @@ let talk = null;
 let chosen = null; // the goal whose line is in the field
 let deciding = null; // what the two texts on offer are for
 let course = null; // what is being taught
-let before = Promise.resolve(); // settles when everything asked for is done
+let settled = Promise.resolve(); // settles when everything asked for is done
 const waiting = new Set(); // what asked for it
 
 function make(kind, text, className) {
@@ -41,7 +41,7 @@ function attempt(source, work) {
   if (waiting.has(source)) return;
   waiting.add(source);
   document.body.dataset.busy = "";
-  before = before.then(async () => {
+  settled = settled.then(async () => {
     get("error").textContent = "";
     try {
       await work();
