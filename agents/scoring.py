@@ -105,7 +105,21 @@ def generated_replies(
     tick: Tick = no_tick,
     candidates: int = 1,
 ) -> list[list[str]]:
-    """The model's own reply at every turn of every dialogue, each after the true history.
+    """The model's own reply at every turn of every dialogue: the `consensus` of `candidate_replies`, with its arguments."""
+    drawn = candidate_replies(model, dialogues, sampling, seed, rows, tick, candidates)
+    return [[texts[consensus(texts)] for texts in turns] for turns in drawn]
+
+
+def candidate_replies(
+    model: LanguageModel,
+    dialogues: Sequence[Dialogue],
+    sampling: Sampling,
+    seed: int,
+    rows: int = 64,
+    tick: Tick = no_tick,
+    candidates: int = 1,
+) -> list[list[list[str]]]:
+    """What the model might reply at every turn of every dialogue that has a reply, each after the true history.
 
     Args:
         model: the responder.
@@ -114,12 +128,14 @@ def generated_replies(
         seed: of the draws, one generator a dialogue.
         rows: dialogues advanced together; changes nothing in the replies.
         tick: told of progress.
-        candidates: replies drawn at each turn, of which the `consensus` is kept. All are drawn in the dialogue's one slot, so
-            that its context is read once.
+        candidates: replies drawn at each turn. All are drawn in the dialogue's one slot, so that its context is read once.
+
+    Returns:
+        By dialogue, turn and draw.
     """
     decoder = model.decoder()
     room = decoder.room - sampling.max_tokens
-    out: list[list[str]] = [[] for _ in dialogues]
+    out: list[list[list[str]]] = [[] for _ in dialogues]
     for first in range(0, len(dialogues), rows):
         group = list(enumerate(dialogues[first : first + rows]))
         rngs = [np.random.default_rng([seed, first + i]) for i, _ in group]
@@ -136,7 +152,7 @@ def generated_replies(
             noise = np.stack([rngs[i].random((candidates, sampling.max_tokens)) for i in slots], 1)  # (N, slots, tokens)
             drawn = [[_text(g, model) for g in decoder.generate(slots, contexts, each, sampling)] for each in noise]
             for i, *texts in zip(slots, *drawn, strict=True):
-                out[first + i].append(texts[consensus(texts)])
+                out[first + i].append(texts)
         tick(len(group))
     return out
 
@@ -336,12 +352,17 @@ def said_lines(
     sampling: Sampling | None = None,
     rows: int = 128,
     tick: Tick = no_tick,
+    wanted: Sequence[tuple[int, int]] | None = None,
 ) -> list[Said]:
-    """The line the model says for every goal in every context; the arguments are those of `steered_lines`."""
+    """The line the model says for every goal in every context, in that order; the arguments are those of `steered_lines`.
+
+    `wanted` names the pairs of context and goal that are asked for; None = all.
+    """
     sampling = sampling or model.sampling
     decoders = {apart: model.decoder(apart) for apart in {model.says_apart(goal) for goal in goals}}
     room = model.network.shape.n_positions - sampling.max_tokens
-    wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
+    if wanted is None:
+        wanted = [(c, action) for c in range(len(contexts)) for action in range(len(goals))]
     groups = [
         (decoder, group)
         for apart, decoder in decoders.items()

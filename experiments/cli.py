@@ -327,7 +327,9 @@ def pretrain(
                 if watch:
                     last["watch"] = dict(watch)
 
-            model = pretraining.pretrain(data, out, seed=seed, resume=resume, until=until, report=report)
+            model = pretraining.pretrain(
+                data, out, seed=seed, resume=resume, until=until, progress_bar=not json, report=report
+            )
     done = {"model": out / "model", "parameters": model.num_parameters, "planned_steps": total, "seed": seed, **last}
     console.result(done, "pretrained")
 

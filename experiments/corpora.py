@@ -83,9 +83,15 @@ def read_raw(folder: Path) -> dict[str, list[Dialogue]]:
     return corpora
 
 
-def own_corpora(split: str) -> dict[str, list[Dialogue]]:
-    """The steered-talk corpus, which travels with the package, without the goals kept for teaching."""
-    return {"steered_talk": [spelled(d) for d in steered_talk.without_extra_goals(steered_talk.load(split))]}
+def own_corpora(*splits: str) -> dict[str, list[Dialogue]]:
+    """Splits of the steered-talk corpus, which travels with the package, without the goals kept for teaching.
+
+    Named `steered_talk`, and the later dialogues (`more`) `steered_talk_more`.
+    """
+    names = {split: "steered_talk_more" if split == "more" else "steered_talk" for split in splits}
+    return {
+        name: [spelled(d) for d in steered_talk.without_extra_goals(steered_talk.load(split))] for split, name in names.items()
+    }
 
 
 def kept_apart(corpora: Mapping[str, Sequence[Dialogue]]) -> tuple[dict[str, list[Dialogue]], dict[str, list[Dialogue]]]:

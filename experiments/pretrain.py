@@ -1,4 +1,6 @@
-"""Trains persona-mini from nothing: a vocabulary, talk rich in facts, talk of all kinds, answers, lines, then names.
+"""Trains persona-mini from nothing: a vocabulary, then phase after phase of talk (`phases`).
+
+Talk rich in facts, talk of all kinds, answers, lines, names, more of people's talk, and the model's own best utterances.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -17,7 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from convogym import weak_labels
 from convogym.agents.folders import replaced
 from convogym.agents.gpt2 import GPT2Shape
 from convogym.agents.model import LanguageModel
@@ -28,8 +32,10 @@ from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfi
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
+from convogym.experiments import own_best
 from convogym.experiments.corpora import Mix, Share
 from convogym.layouts import Example
+from convogym.readers import read_dialogues, write_dialogues
 
 FACTS = Mix(
     shares={
@@ -76,6 +82,24 @@ LINES = Mix(
     grammar_turns=(2, 6),
 )
 NAMES = dataclasses.replace(LINES, grammar_replies=5000, reworded=0.5)
+MORE = Mix(
+    shares={
+        "personachat_train_part": Share(replies=1.0, asked=0.3),
+        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, asked=0.3),
+        "steered_talk": Share(replies=0.8, lines=1.5, asked=1.5),
+        "steered_talk_more": Share(replies=2.5, lines=1.5, asked=1.0),
+        "self_dialogue": Share(plain=1.0, limit=300),
+    },
+    grammar=800,
+    grammar_replies=2500,
+    grammar_turns=(2, 6),
+    reworded=0.5,
+)
+OWN = dataclasses.replace(MORE, shares={**MORE.shares, "own_replies": Share(replies=1.0), "own_lines": Share(lines=1.0)})
+REPLIED_TO = {"personachat_train_part": 1200, "synthetic_persona_chat": 200, "steered_talk": 600, "steered_talk_more": 1200}
+"""of each corpus, how many dialogues get the model's own replies"""
+STEERED = {"personachat_train_part": 300, "steered_talk": 600, "steered_talk_more": 1200}
+"""likewise the model's own lines"""
 
 
 @dataclass(frozen=True)
@@ -109,12 +133,26 @@ class Recipe:
     """of the full rates, where they begin"""
     name_steps: int = 600
     """steps of the same in which any word may have to be copied (`corpora.reworded`), rare tokens told apart before"""
+    more_name_steps: int = 700
+    """steps of the same once more"""
     name_share: float = 0.5
-    """of the full rates, where they begin"""
+    """of the full rates, where each of the two begins"""
     name_epsilon: float = 3e-6
-    """AdamW's in them: at the usual 1e-8 rare tokens are driven together again"""
+    """AdamW's from then on: at the usual 1e-8 rare tokens are driven together again"""
+    more_steps: int = 500
+    """steps with the later dialogues of steered-talk"""
+    more_share: float = 0.5
+    """of the full rates, where they begin"""
+    own_steps: int = 400
+    """steps with the model's own best replies and lines besides (`own_best`)"""
+    own_share: float = 0.3
+    """of the full rates, where they begin"""
+    own_draws: int = 8
+    """utterances drawn for each of those"""
+    own_talks: float = 1.0
+    """of the numbers of dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
     answer_pointing: float = 1.0
-    """weight, in the steps of answers, lines and names, of the loss that teaches a head to look at the fact asked for
+    """weight, in all steps from those of answers on, of the loss that teaches a head to look at the fact asked for
     (`training.pointing_nll`)"""
     rates: tuple[float, float] = (8e-3, 2e-2)
     """Muon's and AdamW's full rates; at Muon 2e-2 attention saturates and no goal is ever followed (experiments/LOG.md)"""
@@ -133,7 +171,10 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     answered = talked + recipe.answer_steps
     more = answered + recipe.more_answer_steps
     lined = more + recipe.line_steps
-    ended = lined + recipe.name_steps
+    named = lined + recipe.name_steps
+    named_more = named + recipe.more_name_steps
+    heard = named_more + recipe.more_steps
+    ended = heard + recipe.own_steps
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8) -> TrainingConfig:
         return TrainingConfig(
@@ -148,7 +189,7 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             seed=seed,
         )
 
-    answers = _scaled(ANSWERS, recipe)
+    answers, names = _scaled(ANSWERS, recipe), _scaled(NAMES, recipe)
     first = config(talked, talked * 2 // 5, 1.0)
     return (
         ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
@@ -156,7 +197,10 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("answers", answers, config(answered, talked, recipe.answer_share), answered),
         ("answers", answers, config(more, answered, recipe.answer_share), more),
         ("lines", _scaled(LINES, recipe), config(lined, more, recipe.line_share), lined),
-        ("names", _scaled(NAMES, recipe), config(ended, lined, recipe.name_share, recipe.name_epsilon), ended),
+        ("names", names, config(named, lined, recipe.name_share, recipe.name_epsilon), named),
+        ("names", names, config(named_more, named, recipe.name_share, recipe.name_epsilon), named_more),
+        ("more", _scaled(MORE, recipe), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
+        ("own", _scaled(OWN, recipe), config(ended, heard, recipe.own_share, recipe.name_epsilon), ended),
     )
 
 
@@ -174,6 +218,7 @@ def pretrain(
     resume: bool = False,
     checkpoint_minutes: float = 5.0,
     until: int | None = None,
+    progress_bar: bool = False,
     report: Callable[[str, Progress, Mapping[str, float]], None] = lambda phase, progress, watch: None,
 ) -> LanguageModel:
     """Runs the recipe.
@@ -186,6 +231,7 @@ def pretrain(
         resume: go on from `out`'s checkpoint.
         checkpoint_minutes: time between checkpoints.
         until: stop after this many steps in all (a later `resume` goes on).
+        progress_bar: show a bar on stderr while the model draws its own best utterances.
         report: called after every step with phase, progress and, every `WATCH_EVERY` steps, the watched losses.
 
     Returns:
@@ -207,10 +253,17 @@ def pretrain(
     shape = GPT2Shape(len(tokenizer), recipe.n_positions, recipe.n_embd, recipe.n_layer, recipe.n_head)
     model = _fresh(shape, tokenizer, recipe, train, seed)
     watch = corpora_module.watch_examples(watched, tokenizer, recipe.max_tokens)
+    lined = next(end for phase, _, _, end in phases(recipe, seed) if phase == "lines")
     from torch.utils.tensorboard import SummaryWriter
 
     board: Any = SummaryWriter(str(out / "board"))
     for phase, mix, config, end in phases(recipe, seed):
+        if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
+            train = {**train, **corpora_module.own_corpora("more")}
+        if phase == "own":
+            if until is not None and until <= end - recipe.own_steps:
+                break
+            train = {**train, **_own_best(model, train, recipe, out, seed, progress_bar)}
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
@@ -221,7 +274,7 @@ def pretrain(
             break  # what a phase begins with is done by the run that takes its first step
         if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
             start_able_to_point(model.network, torch.Generator().manual_seed(seed))
-        if phase == "names" and trainer.step == end - recipe.name_steps:
+        if phase == "names" and trainer.step == lined:
             tell_rare_tokens_apart(model.network, *_talk_of(model, trainer.epoch(0)))
         for progress in trainer.run(stop, checkpoint_minutes):
             progress = progress._replace(loss=progress.terms["loss"])  # what the phases have in common
@@ -254,6 +307,30 @@ def _fresh(
     return LanguageModel.fresh("persona-mini", shape, tokenizer, recipe.layout, seed, counts)
 
 
+def _own_best(
+    model: LanguageModel, train: Mapping[str, Sequence[Dialogue]], recipe: Recipe, out: Path, seed: int, progress_bar: bool
+) -> dict[str, list[Dialogue]]:
+    """Training dialogues with the model's own best replies and lines; drawn once a run, then read from `out`."""
+    from convogym.agents.reader import load_reader
+
+    def some(numbers: Mapping[str, int]) -> list[Dialogue]:
+        found = (train.get(name, ())[: round(number * recipe.own_talks)] for name, number in numbers.items())
+        return [weak_labels.label(dialogue) for dialogues in found for dialogue in dialogues]
+
+    replied, steered = out / "own_replies.jsonl", out / "own_lines.jsonl"
+    model.sampling = Sampling(temperature=recipe.temperature)
+    model.network.eval()
+    if not replied.is_file():
+        talks = [dialogue for dialogue in some(REPLIED_TO) if dialogue.persona]
+        with tqdm(total=len(talks), desc="own replies", unit="dialogue", disable=not progress_bar) as bar:
+            write_dialogues(replied, own_best.with_own_replies(model, talks, recipe.own_draws, seed, bar.update))
+    if not steered.is_file():
+        with tqdm(desc="own lines", unit="line", disable=not progress_bar) as bar:
+            told = own_best.with_own_lines(model, load_reader(), some(STEERED), recipe.own_draws, seed, bar.update)
+        write_dialogues(steered, told)
+    return {path.stem: read_dialogues(path) for path in (replied, steered) if path.stat().st_size}
+
+
 def _talk_of(model: LanguageModel, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     """How often each token occurs in some examples, and the model's last states in some of them."""
     counts = np.bincount(np.concatenate([np.array(example.ids) for example in examples]), minlength=len(model.tokenizer))
@@ -280,5 +357,5 @@ def _trainer(
     def epoch(number: int) -> Sequence[Example]:
         return made(number)
 
-    objective = NextToken(model.network, recipe.answer_pointing if phase in ("answers", "lines", "names") else 0.0)
+    objective = NextToken(model.network, 0.0 if phase in ("facts", "talk") else recipe.answer_pointing)
     return Trainer(objective, epoch, config, out, stream=phase)
