@@ -86,9 +86,9 @@ def read_raw(folder: Path) -> dict[str, list[Dialogue]]:
 def own_corpora(*splits: str) -> dict[str, list[Dialogue]]:
     """Splits of the steered-talk corpus, which travels with the package, without the goals kept for teaching.
 
-    Named `steered_talk`, and the later dialogues (`more`) `steered_talk_more`.
+    Named `steered_talk`, `steered_talk_more` and `steered_talk_asked`.
     """
-    names = {split: "steered_talk_more" if split == "more" else "steered_talk" for split in splits}
+    names = {split: f"steered_talk_{split}" if split in ("more", "asked") else "steered_talk" for split in splits}
     return {
         name: [spelled(d) for d in steered_talk.without_extra_goals(steered_talk.load(split))] for split, name in names.items()
     }

@@ -9,6 +9,7 @@ stay.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from convogym.metrics import normalise_answer, word_f1
 from convogym.speakers import GoalJudge
 from convogym.stating import ENOUGH, stated_by_words, stated_share
 
+_SENTENCE = re.compile(r"[^.!?]+")
 WRITTEN = 2.0
 """how many draws the written reply counts as, where a draw's agreement with the others is measured"""
 CERTAIN = 0.8
@@ -55,7 +57,8 @@ def with_own_replies(
         turns: list[Turn] = []
         for turn, texts in zip(dialogue.turns, candidates, strict=False):  # the last line may have no reply
             reply = best_reply(turn, facts, texts, [each.reply or "" for each in turns])
-            turns.append(dataclasses.replace(turn, reply=reply) if reply and rng.random() < 0.5 else turn)
+            chosen = rng.random() < 0.5 and reply is not None
+            turns.append(dataclasses.replace(turn, reply=reply) if chosen else turn)
         out.append(dataclasses.replace(dialogue, turns=(*turns, *dialogue.turns[len(turns) :])))
     return out
 
@@ -70,7 +73,7 @@ def best_reply(turn: Turn, facts: Sequence[str], texts: Sequence[str], earlier: 
         earlier: replies of the same talk, which are not said again.
 
     Returns:
-        One of `texts`, None where none states what was written or all were said before.
+        One of `texts`, None where none states what was written, all were said before, or the best says a sentence twice.
     """
     said = {normalise_answer(text) for text in earlier}
     wanted = set(turn.facts or ())
@@ -85,7 +88,12 @@ def best_reply(turn: Turn, facts: Sequence[str], texts: Sequence[str], earlier: 
         gain += WRITTEN * word_f1(text, [turn.reply or ""])
         if gain > most:
             best, most = text, gain
-    return best
+    return best if best is None or not _says_twice(best) else None
+
+
+def _says_twice(text: str) -> bool:
+    sentences = [normalise_answer(sentence) for sentence in _SENTENCE.findall(text)]
+    return len(set(sentences)) < len(sentences)
 
 
 def with_own_lines(

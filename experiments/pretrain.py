@@ -95,10 +95,24 @@ MORE = Mix(
     grammar_turns=(2, 6),
     reworded=0.5,
 )
-OWN = dataclasses.replace(MORE, shares={**MORE.shares, "own_replies": Share(replies=1.0), "own_lines": Share(lines=1.0)})
-REPLIED_TO = {"personachat_train_part": 1200, "synthetic_persona_chat": 200, "steered_talk": 600, "steered_talk_more": 1200}
+OWN = Mix(
+    shares={
+        "personachat_train_part": Share(replies=0.5, asked=0.2),
+        "synthetic_persona_chat": Share(replies=0.2, swapped=0.1),
+        "steered_talk": Share(replies=0.6, lines=1.0, asked=0.7),
+        "steered_talk_more": Share(replies=1.5, lines=1.0, asked=0.5),
+        "steered_talk_asked": Share(replies=2.5, lines=2.0, asked=1.0),
+        "own_replies": Share(replies=1.0),
+        "own_lines": Share(lines=1.0),
+    },
+    grammar=600,
+    grammar_replies=2500,
+    grammar_turns=(2, 6),
+    reworded=0.5,
+)
+REPLIED_TO = {"personachat_train_part": 1000, "synthetic_persona_chat": 150, "steered_talk": 300, "steered_talk_more": 800}
 """of each corpus, how many dialogues get the model's own replies"""
-STEERED = {"personachat_train_part": 300, "steered_talk": 600, "steered_talk_more": 1200}
+STEERED = {"personachat_train_part": 200, "steered_talk": 300, "steered_talk_more": 800}
 """likewise the model's own lines"""
 
 
@@ -140,14 +154,14 @@ class Recipe:
     name_epsilon: float = 3e-6
     """AdamW's from then on: at the usual 1e-8 rare tokens are driven together again"""
     more_steps: int = 500
-    """steps with the later dialogues of steered-talk"""
+    """steps with plainer talk"""
     more_share: float = 0.5
     """of the full rates, where they begin"""
-    own_steps: int = 400
-    """steps with the model's own best replies and lines besides (`own_best`)"""
-    own_share: float = 0.3
+    own_steps: int = 700
+    """steps with indirect questions, and with the model's own best replies and lines (`own_best`)"""
+    own_share: float = 0.5
     """of the full rates, where they begin"""
-    own_draws: int = 8
+    own_draws: int = 6
     """utterances drawn for each of those"""
     own_talks: float = 1.0
     """of the numbers of dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
@@ -263,7 +277,11 @@ def pretrain(
         if phase == "own":
             if until is not None and until <= end - recipe.own_steps:
                 break
-            train = {**train, **_own_best(model, train, recipe, out, seed, progress_bar)}
+            train = {
+                **train,
+                **corpora_module.own_corpora("asked"),
+                **_own_best(model, train, recipe, out, seed, progress_bar),
+            }
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)

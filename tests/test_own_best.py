@@ -32,6 +32,7 @@ def test_no_reply_is_good_that_states_another_fact_or_not_the_one_that_was_writt
     assert best_reply(asked, FACTS, ["no.", "i live in oslo.", ""], ()) is None
     nothing = TALK.turns[2]
     assert best_reply(nothing, FACTS, ["i live in oslo.", "not much, you?"], ()) == "not much, you?"
+    assert best_reply(asked, FACTS, ["two ocelots. two ocelots!", "no."], ()) is None
 
 
 def test_own_replies_are_draws_or_what_was_written_and_everything_else_stays() -> None:
