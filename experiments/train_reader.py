@@ -2,7 +2,7 @@
 
     convogym train-reader --base runs/mini/model --data FOLDER --out convogym/models/persona-reader
 
-The goal judge sees the labels of steered-talk's train part and of the grammar; the matcher sees talks with personas: those
+The goal judge sees the labels of steered-talk, its dev part left out, and of the grammar; the matcher sees talks with personas: those
 two and the persona corpora of the folder. Neither sees a label that a lexicon guessed, nor a held-out dialogue.
 """
 
@@ -45,12 +45,12 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
     from convogym.agents.training import TrainingConfig
 
     rng = np.random.default_rng([seed, 21])
-    steered = [corpora.spelled(d) for d in steered_talk.load("train")]
+    steered = [corpora.spelled(d) for split in ("train", "more", "asked") for d in steered_talk.load(split)]
     made = [grammar.dialogue(rng, "train") for _ in range(GRAMMAR_DIALOGUES)]
     lines = [line for d in steered for line in labelled_lines(d)]
     made_lines = [line for d in made for line in labelled_lines(d)]
     lines += [made_lines[i] for i in rng.permutation(len(made_lines))[: len(lines) // 2]]
-    talks = [*steered, *steered, *made[: len(made) // 2]]
+    talks = [*steered, *made[: len(made) // 2]]
     if data is not None:
         train_part, _ = corpora.kept_apart(corpora.read_folder(data))
         for dialogues in train_part.values():
