@@ -124,7 +124,10 @@ def _in_int8(network: GPT2) -> GPT2:
                 whole.bias.copy_(bias)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its end in some release to come
-            quantised: nn.Module = torch.ao.quantization.quantize_dynamic(nn.Sequential(whole), {nn.Linear}, torch.qint8)[0]
+            found = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]  # torch has no type for it
+                nn.Sequential(whole), {nn.Linear}, torch.qint8
+            )
+        quantised: nn.Module = found[0]
         return quantised
 
     copied = copy.deepcopy(network)
