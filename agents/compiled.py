@@ -24,6 +24,8 @@ CHUNK_BYTES = 32 * 2**20  # the cache's memory is taken in pieces of about this 
 ALIGNMENT = 64  # bytes of a cache line
 WORK_OF_A_THREAD = 4_000_000  # multiplications in a step for which it pays to wake another thread and to wait for it
 
+GROWTH = 256  # tokens by which the memory of steps grows
+
 _one_at_a_time = threading.Lock()  # not every thread pool that numba may find can be entered twice
 
 
@@ -92,10 +94,9 @@ class CompiledPasses:
         kinds = np.full(len(ids), -1, np.int64)
         if batch.kinds is not None:
             kinds[:] = [kind for new in batch.kinds for kind in new]
-        if len(ids) > len(self._work.states) or count > len(self._work.hidden):
-            self._work = workspace(self._shape, max(len(ids), len(self._work.states)), max(count, len(self._work.hidden)))
+        self._work = with_room(self._work, self._shape, len(ids), count)
         tokens, log_probs = np.zeros(count, np.int64), np.zeros(count)
-        with kernel_threads(len(ids) * self._size):
+        with kernel_threads(len(ids) * self._size) as threads:
             kernels.advance(
                 ids,
                 kinds,
@@ -105,6 +106,7 @@ class CompiledPasses:
                 self._shape.n_head,
                 self._activation,
                 self._shape.layer_norm_epsilon,
+                threads,
                 self._weights,
                 self._work,
                 np.array([noise[drawn] for noise, drawn in zip(batch.noise, batch.drawn, strict=True)]),
@@ -118,13 +120,14 @@ class CompiledPasses:
 
 
 @contextmanager
-def kernel_threads(multiplications: int) -> Iterator[None]:
-    """Meanwhile nobody else runs kernels, and those run here have as many threads as so much work is worth."""
+def kernel_threads(multiplications: int) -> Iterator[int]:
+    """Meanwhile nobody else runs kernels; those run here have as many threads as so much work is worth, which it gives."""
     with _one_at_a_time:
         allowed = torch.get_num_threads()
-        numba.set_num_threads(min(1 + multiplications // WORK_OF_A_THREAD, allowed, numba.config.NUMBA_NUM_THREADS))
+        threads = min(1 + multiplications // WORK_OF_A_THREAD, allowed, numba.config.NUMBA_NUM_THREADS)
+        numba.set_num_threads(threads)
         try:
-            yield
+            yield threads
         finally:
             if torch.get_num_threads() != allowed:  # both use one OpenMP, which numba sets to all cores when it starts
                 torch.set_num_threads(allowed)
@@ -133,15 +136,24 @@ def kernel_threads(multiplications: int) -> Iterator[None]:
 def workspace(shape: GPT2Shape, tokens: int, rows: int) -> kernels.Work:
     """Memory for steps of at most so many tokens and rows."""
     hidden, inner = kernels.wide(shape.n_embd), kernels.wide(shape.n_inner or 4 * shape.n_embd)
+    attended = kernels.wide(3 * shape.n_embd)
+    normed, between = _aligned(tokens, hidden), _aligned(tokens * max(attended, inner))
     return kernels.Work(
         states=_aligned(tokens, hidden),
-        normed=_aligned(tokens, hidden),
-        queries=_aligned(tokens, kernels.wide(3 * shape.n_embd)),
-        mixed=_aligned(tokens, hidden),
-        inner=_aligned(tokens, inner),
+        normed=normed,
+        queries=between[: tokens * attended].reshape(tokens, attended),
+        mixed=normed,
+        inner=between[: tokens * inner].reshape(tokens, inner),
         hidden=_aligned(rows, hidden),
         logits=_aligned(min(rows, kernels.CHUNK), kernels.wide(shape.vocab_size)),
     )
+
+
+def with_room(work: kernels.Work, shape: GPT2Shape, tokens: int, rows: int) -> kernels.Work:
+    """The same memory if it is enough for a step, else new, with room for some tokens more, so that it seldom grows."""
+    if tokens <= len(work.states) and rows <= len(work.hidden):
+        return work
+    return workspace(shape, max(-(-tokens // GROWTH) * GROWTH, len(work.states)), max(rows, len(work.hidden)))
 
 
 def _aligned(*shape: int) -> npt.NDArray[np.float32]:

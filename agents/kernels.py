@@ -13,26 +13,30 @@ values are of half precision (float16): what attention costs is reading them fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-LANES = 8  # numbers in a vector register (AVX2); LLVM splits it where registers are smaller
-PANEL = 16  # columns of a matrix that are computed together
-TILE = 6  # rows computed together: 6 x 16 sums fill twelve of sixteen registers
+_FEATURES = get_host_cpu_features() if numba.config.CPU_FEATURES is None else numba.config.CPU_FEATURES
+LANES = 16 if "+avx512f" in _FEATURES.split(",") else 8  # numbers in a vector register; LLVM splits it where they are smaller
+PANEL = 2 * LANES  # columns of a matrix that are computed together
+TILE = 12 if LANES == 16 else 6  # rows computed together: their sums fill 24 of 32 registers, or twelve of sixteen
 CHUNK = 96  # rows that one thread takes at a time, a multiple of TILE; their inputs stay in its second-level cache
 FEW = 16  # rows below which the heads of one go to different threads
 LOOK = 64  # columns of the logits whose maxima are compared side by side, a multiple of PANEL
 BLOCK = 32  # tokens of one row that stand together in the cache
+PIECE = 8  # numbers: values in the cache are padded to whole pieces, on all processors alike
+PIECES = 8  # of values that are mixed together; half of them for several tokens where registers are few
+TOGETHER = 4 if LANES == 16 else 2  # tokens of a prompt that look at a block of the cache together
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_HALF_VECTOR = ir.VectorType(ir.HalfType(), LANES)
 _FLOATS = ir.FloatType().as_pointer()
 _HALVES = ir.HalfType().as_pointer()
 HALF_BYTES = 2  # of a number in the cache
@@ -71,16 +75,19 @@ class Weights(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Memory for intermediate results, reused from step to step; M and S are the most of any step."""
+    """Memory for intermediate results, reused from step to step; M and S are the most of any step.
+
+    What is not needed at the same time may stand in the same memory: `normed` and `mixed`, `queries` and `inner`.
+    """
 
     states: Any
     """(M, wide C)"""
     normed: Any
-    """(M, wide C)"""
+    """(M, wide C): what a product reads"""
     queries: Any
     """(M, wide 3 C)"""
     mixed: Any
-    """(M, wide C)"""
+    """(M, wide C): what attention gives"""
     inner: Any
     """(M, wide inner size)"""
     hidden: Any
@@ -104,8 +111,8 @@ def wide(size: int) -> int:
 
 
 def padded(size: int) -> int:
-    """The size rounded up to whole vectors."""
-    return -(-size // LANES) * LANES
+    """The size rounded up to whole pieces."""
+    return -(-size // PIECE) * PIECE
 
 
 def block_size(layers: int, heads: int, size: int) -> int:
@@ -121,70 +128,119 @@ def packed(matrix: Any) -> Any:
     return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
 
 
-def _tile(rows: int, vectors: int, start: str, adds: bool, half: bool = False) -> Any:
-    """Makes the innermost loop: (rows, depth) times (depth, vectors x LANES), every sum in a register from first to last.
+def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, half: bool = False, chains: int = 1) -> Any:
+    """Makes the innermost loop: (rows, depth) times (depth, pieces x PIECE), every sum in a register from first to last.
 
-    Its arguments are addresses in bytes and distances between rows in numbers: a and its distance, b and its distance, c and
-    its distance, the bias, the depth.
+    Its arguments are how many rows and pieces; addresses in bytes and distances between rows in numbers: a and its distance,
+    b and its distance, c and its distance, the bias; the depth.
 
     Args:
-        rows: of a and c.
-        vectors: `LANES` columns each, of b and c.
+        rows: the most there are of a and c.
+        pieces: how many there may be, of `PIECE` columns of b and c each.
         start: what sums start from: "zero", "bias" (the same for every row) or "c" (what is there).
         adds: whether the sums are added to c rather than put in its place.
         half: whether b is of half precision.
+        chains: sums of each number, of every so many-th term, added up in the end; where only few would be under way. 1 or 2.
     """
 
     @intrinsic
-    def tile(context: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, bias: Any, depth: Any) -> Any:
+    def tile(
+        context: Any, rows_: Any, pieces_: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, bias: Any, depth: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
-            a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
-            b = builder.inttoptr(args[2], _HALVES if half else _FLOATS)
-            number = lda.type
-
-            def vector(base: Any, offset: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [offset]), _VECTOR.as_pointer())
-
-            def of_b(offset: Any) -> Any:
-                if not half:
-                    return builder.load(vector(b, offset), align=4)
-                found = builder.bitcast(builder.gep(b, [offset]), _HALF_VECTOR.as_pointer())
-                return builder.fpext(builder.load(found, align=HALF_BYTES), _VECTOR)
-
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
-            )
-            lanes = [number(LANES * v) for v in range(vectors)]
-            places = [[vector(c, builder.add(builder.mul(number(i), ldc), lane)) for lane in lanes] for i in range(rows)]
-            sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in lanes] for _ in range(rows)]
-            for i in range(rows):
-                for v, lane in enumerate(lanes):
-                    first = ir.Constant(_VECTOR, [0.0] * LANES)
-                    if start != "zero":
-                        first = builder.load(places[i][v] if start == "c" else vector(bias, lane), align=4)
-                    builder.store(first, sums[i][v])
-            nothing, zero = ir.Constant(_VECTOR, ir.Undefined), ir.IntType(32)(0)
-            same = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-            with cgutils.for_range(builder, depth) as loop:
-                row = builder.mul(loop.index, ldb)
-                columns = [of_b(builder.add(row, lane)) for lane in lanes]
-                for i in range(rows):
-                    one = builder.load(builder.gep(a, [builder.add(builder.mul(number(i), lda), loop.index)]))
-                    factor = builder.shuffle_vector(builder.insert_element(nothing, one, zero), nothing, same)
-                    for v, column in enumerate(columns):
-                        builder.store(builder.call(fma, [factor, column, builder.load(sums[i][v])]), sums[i][v])
-            for i in range(rows):
-                for v in range(vectors):
-                    found = builder.load(sums[i][v])
-                    if adds:
-                        found = builder.fadd(found, builder.load(places[i][v], align=4))
-                    builder.store(found, places[i][v], align=4)
+            number = args[0].type
+            end = builder.append_basic_block("computed")
+            across = max(pieces) + 1
+            size = builder.switch(builder.add(builder.mul(args[0], number(across)), args[1]), end)
+            for each in range(1, rows + 1):
+                for some in pieces:
+                    one = builder.append_basic_block(f"rows{each}pieces{some}")
+                    size.add_case(number(each * across + some), one)
+                    builder.position_at_end(one)
+                    _loop(builder, each, some, start, adds, half, chains, args[2:])
+                    builder.branch(end)
+            builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 8), generate
+        return types.void(*[types.int64] * 10), generate
 
     return tile
+
+
+def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, half: bool, chains: int, args: Sequence[Any]) -> None:
+    """Writes the loop of a `_tile` for so many rows and pieces; `args` are the tile's from the third on."""
+    lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
+    a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
+    b = builder.inttoptr(args[2], _HALVES if half else _FLOATS)
+    number = lda.type
+    widths = [LANES] * (pieces * PIECE // LANES)
+    widths += [PIECE] * (pieces - sum(widths) // PIECE)
+    lanes = [number(sum(widths[:v])) for v in range(len(widths))]
+    columns = range(len(widths))
+
+    def vector(base: Any, offset: Any, width: int, of: Any) -> Any:
+        return builder.bitcast(builder.gep(base, [offset]), ir.VectorType(of, width).as_pointer())
+
+    def of_b(row: Any, v: int) -> Any:
+        found = vector(b, builder.add(row, lanes[v]), widths[v], ir.HalfType() if half else ir.FloatType())
+        if not half:
+            return builder.load(found, align=4)
+        return builder.fpext(builder.load(found, align=HALF_BYTES), ir.VectorType(ir.FloatType(), widths[v]))
+
+    def of_a(row: int, term: Any) -> Any:
+        return builder.load(builder.gep(a, [builder.add(builder.mul(number(row), lda), term)]))
+
+    def add(sums: Any, one: Any, column: Any, width: int) -> None:
+        kind = ir.VectorType(ir.FloatType(), width)
+        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{width}f32")
+        whole = builder.insert_element(ir.Constant(kind, ir.Undefined), one, ir.IntType(32)(0))
+        same = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+        factor = builder.shuffle_vector(whole, ir.Constant(kind, ir.Undefined), same)
+        builder.store(builder.call(fma, [factor, column, builder.load(sums)]), sums)
+
+    def term(index: Any, chain: int) -> None:
+        row = builder.mul(index, ldb)
+        if rows > len(columns):
+            found = [of_b(row, v) for v in columns]
+            for i in range(rows):
+                one = of_a(i, index)
+                for v in columns:
+                    add(sums[chain][i][v], one, found[v], widths[v])
+        else:
+            ones = [of_a(i, index) for i in range(rows)]
+            for v in columns:
+                column = of_b(row, v)
+                for i in range(rows):
+                    add(sums[chain][i][v], ones[i], column, widths[v])
+
+    kinds = [ir.VectorType(ir.FloatType(), width) for width in widths]
+    places = [
+        [vector(c, builder.add(builder.mul(number(i), ldc), lanes[v]), widths[v], ir.FloatType()) for v in columns]
+        for i in range(rows)
+    ]
+    sums = [[[cgutils.alloca_once(builder, kind) for kind in kinds] for _ in range(rows)] for _ in range(chains)]
+    for chain in range(chains):
+        for i in range(rows):
+            for v in columns:
+                first = ir.Constant(kinds[v], [0.0] * widths[v])
+                if start != "zero" and chain == 0:
+                    at = places[i][v] if start == "c" else vector(bias, lanes[v], widths[v], ir.FloatType())
+                    first = builder.load(at, align=4)
+                builder.store(first, sums[chain][i][v])
+    with cgutils.for_range(builder, builder.udiv(depth, number(chains))) as loop:
+        for chain in range(chains):
+            term(builder.add(builder.mul(loop.index, number(chains)), number(chain)), chain)
+    if chains == 2:
+        with builder.if_then(builder.trunc(depth, ir.IntType(1))):
+            term(builder.sub(depth, number(1)), 0)
+    for i in range(rows):
+        for v in columns:
+            found = builder.load(sums[0][i][v])
+            if chains == 2:
+                found = builder.fadd(found, builder.load(sums[1][i][v]))
+            if adds:
+                found = builder.fadd(found, builder.load(places[i][v], align=4))
+            builder.store(found, places[i][v], align=4)
 
 
 @intrinsic
@@ -200,6 +256,20 @@ def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def _prefetch(context: Any, address: Any) -> Any:
+    """Asks for the cache line at an address before it is needed; any address will do."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], byte), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def _float_of_bits(context: Any, bits: Any) -> Any:
     """The float whose bits are those of an int32."""
 
@@ -209,10 +279,10 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-_put1, _put2, _put3, _put4, _put5, _put6 = (_tile(rows, PANEL // LANES, "bias", False) for rows in range(1, TILE + 1))
-_add1, _add2, _add3, _add4, _add5, _add6 = (_tile(rows, PANEL // LANES, "bias", True) for rows in range(1, TILE + 1))
-_scores = _tile(1, BLOCK // LANES, "zero", False, half=True)
-_mix1, _mix2, _mix4, _mix8 = (_tile(1, vectors, "c", False, half=True) for vectors in (1, 2, 4, 8))
+_put = _tile(TILE, [PANEL // PIECE], "bias")
+_add = _tile(TILE, [PANEL // PIECE], "bias", adds=True)
+_scores = _tile(TOGETHER, [BLOCK // PIECE], "zero", half=True, chains=LANES // 8)
+_mix = _tile(TOGETHER, range(1, PIECES + 1), "c", half=True)
 
 EXACT = {"contract", "nsz"}
 SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
@@ -290,37 +360,12 @@ def _activate(inner: Any, rows: int, activation: int) -> None:
 @compiled()
 def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
     """One panel of a product: a (rows, depth), b (depth, PANEL), bias (PANEL,), c (rows, PANEL), all by address."""
-    row = 0
-    while row + TILE <= rows:
+    for row in range(0, rows, TILE):
+        some = min(TILE, rows - row)
         if adds:
-            _add6(a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
+            _add(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
         else:
-            _put6(a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
-        row += TILE
-    left = rows - row
-    a += 4 * row * lda
-    c += 4 * row * ldc
-    if adds:
-        if left == 1:
-            _add1(a, lda, b, PANEL, c, ldc, bias, depth)
-        elif left == 2:
-            _add2(a, lda, b, PANEL, c, ldc, bias, depth)
-        elif left == 3:
-            _add3(a, lda, b, PANEL, c, ldc, bias, depth)
-        elif left == 4:
-            _add4(a, lda, b, PANEL, c, ldc, bias, depth)
-        elif left == 5:
-            _add5(a, lda, b, PANEL, c, ldc, bias, depth)
-    elif left == 1:
-        _put1(a, lda, b, PANEL, c, ldc, bias, depth)
-    elif left == 2:
-        _put2(a, lda, b, PANEL, c, ldc, bias, depth)
-    elif left == 3:
-        _put3(a, lda, b, PANEL, c, ldc, bias, depth)
-    elif left == 4:
-        _put4(a, lda, b, PANEL, c, ldc, bias, depth)
-    elif left == 5:
-        _put5(a, lda, b, PANEL, c, ldc, bias, depth)
+            _put(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
 
 
 @compiled(parallel=True)
@@ -349,69 +394,84 @@ def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: boo
 
 @compiled(fastmath=SUMS)
 def _attend(
-    queries: Any, token: int, position: int, first: int, last: int, table: Any, offset: int, size: int, mixed: Any
+    queries: Any,
+    token: int,
+    tokens: int,
+    position: int,
+    first: int,
+    last: int,
+    table: Any,
+    offset: int,
+    coming: int,
+    size: int,
+    mixed: Any,
 ) -> None:
-    """Some heads of one token: what they see of all tokens up to it goes into `mixed`.
+    """Some heads of tokens that follow one another: what each sees of all up to it goes into `mixed`.
 
     Block by block, all heads of a block together, for so they stand in memory.
 
     Args:
         queries: (M, wide 3 C) queries, keys and values of the step.
-        token: its row in `queries` and `mixed`.
-        position: its place in its text.
+        token: the first token's row in `queries` and `mixed`.
+        tokens: how many, up to `TOGETHER`, all in one block.
+        position: the first one's place in its text.
         first: the first head.
         last: the head behind the last.
         table: addresses of its text's blocks.
         offset: bytes from a block's beginning to this layer.
+        coming: address of what is going to be looked at afterwards, asked for from memory ahead of time.
         size: D.
         mixed: (M, wide C).
     """
-    across = (size + LANES - 1) // LANES * LANES
-    values_at = HALF_BYTES * BLOCK * size
-    scores = np.empty(BLOCK, np.float32)
-    sums = np.zeros((last - first, across), np.float32)
-    best = np.full(last - first, -np.inf, np.float32)
-    total = np.zeros(last - first, np.float32)
-    scores_at = np.int64(scores.ctypes.data)
+    across = (size + PIECE - 1) // PIECE * PIECE
+    stride = HALF_BYTES * BLOCK * (size + across)
+    most = PIECES if tokens == 1 else PIECES * LANES // 16
+    scores = np.empty((TOGETHER, BLOCK), np.float32)
+    sums = np.zeros((last - first, tokens, across), np.float32)
+    best = np.full((last - first, tokens), -np.inf, np.float32)
+    total = np.zeros((last - first, tokens), np.float32)
+    scores_at, distance = np.int64(scores.ctypes.data), queries.shape[1]
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
     for block in range(position // BLOCK + 1):
-        count = min(BLOCK, position + 1 - block * BLOCK)
+        seen = min(BLOCK, position + tokens - block * BLOCK)  # by the last token
         for head in range(first, last):
             own = head - first
-            keys = table[block] + offset + HALF_BYTES * head * BLOCK * (size + across)
-            query_at = np.int64(queries.ctypes.data) + 4 * (token * queries.shape[1] + head * size)
-            _scores(query_at, size, keys, BLOCK, scores_at, BLOCK, keys, size)
-            highest = best[own]
-            for i in range(count):
-                scores[i] *= scale
-                highest = max(highest, scores[i])
-            shrink = exp(best[own] - highest)
-            gained = np.float32(0.0)
-            for i in range(count):
-                share = exp(scores[i] - highest)
-                scores[i] = share
-                gained += share
-            total[own] = total[own] * shrink + gained
-            best[own] = highest
-            for i in range(across):
-                sums[own, i] *= shrink
-            values = keys + values_at
-            sums_at = np.int64(sums.ctypes.data) + 4 * own * across
-            column = 0
-            while column + 8 * LANES <= across:
-                _mix8(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
-                column += 8 * LANES
-            if column + 4 * LANES <= across:
-                _mix4(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
-                column += 4 * LANES
-            if column + 2 * LANES <= across:
-                _mix2(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
-                column += 2 * LANES
-            if column < across:
-                _mix1(scores_at, BLOCK, values + HALF_BYTES * column, across, sums_at + 4 * column, across, keys, count)
+            keys = table[block] + offset + head * stride
+            following = keys + stride
+            if head == last - 1:
+                following = table[block + 1] + offset + first * stride if block < position // BLOCK else coming
+            for line_at in range(following, following + stride, 64):
+                _prefetch(line_at)
+            query_at = np.int64(queries.ctypes.data) + 4 * (token * distance + head * size)
+            _scores(tokens, BLOCK // PIECE, query_at, distance, keys, BLOCK, scores_at, BLOCK, keys, size)
+            for i in range(tokens):
+                line, before = scores[i], best[own, i]
+                count = min(BLOCK, position + i + 1 - block * BLOCK)
+                line[count:] = -np.inf
+                highest = before
+                for j in range(BLOCK):
+                    highest = max(highest, line[j])
+                for j in range(BLOCK):
+                    line[j] = exp((line[j] - highest) * scale)
+                line[count:] = np.float32(0.0)
+                gained = np.float32(0.0)
+                for j in range(BLOCK):
+                    gained += line[j]
+                shrink = exp((before - highest) * scale)
+                total[own, i] = total[own, i] * shrink + gained
+                best[own, i] = highest
+                for j in range(across):
+                    sums[own, i, j] *= shrink
+            values = keys + HALF_BYTES * BLOCK * size
+            sums_at = np.int64(sums.ctypes.data) + 4 * own * tokens * across
+            for piece in range(0, across // PIECE, most):
+                some = min(most, across // PIECE - piece)
+                value_at, sum_at = values + HALF_BYTES * piece * PIECE, sums_at + 4 * piece * PIECE
+                _mix(tokens, some, scores_at, BLOCK, value_at, across, sum_at, across, keys, seen)
     for head in range(first, last):
-        for i in range(size):
-            mixed[token, head * size + i] = sums[head - first, i] / total[head - first]
+        for i in range(tokens):
+            for j in range(size):
+                mixed[token + i, head * size + j] = sums[head - first, i, j] / total[head - first, i]
 
 
 @compiled(fastmath=EXACT, forceinline=True)
@@ -421,25 +481,36 @@ def _held(x: Any) -> Any:
 
 
 @compiled(parallel=True, fastmath=EXACT)
-def _look(queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size: int, layer: int, mixed: Any) -> None:
+def _look(
+    queries: Any, firsts: Any, starts: Any, tables: Any, heads: int, size: int, layer: int, threads: int, mixed: Any
+) -> None:
     """Attention of all new tokens; the cache gets their keys and values. Arguments as in `_attend` and `advance`."""
     hidden = heads * size
-    across = (size + LANES - 1) // LANES * LANES
+    across = (size + PIECE - 1) // PIECE * PIECE
     parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
     together = heads // parts
-    offset = np.int64(HALF_BYTES * layer * heads * BLOCK * (size + across))
-    for task in prange(len(starts) * parts):
-        row, first = task // parts, task % parts * together
-        for token in range(firsts[row], firsts[row + 1]):
-            position = starts[row] + token - firsts[row]
-            place = position % BLOCK
-            for head in range(first, first + together):
-                keys = tables[row, position // BLOCK] + offset + HALF_BYTES * head * BLOCK * (size + across)
-                values = keys + HALF_BYTES * BLOCK * size
-                for i in range(size):
-                    _store(keys, i * BLOCK + place, _held(queries[token, hidden + head * size + i]))
-                    _store(values, place * across + i, _held(queries[token, 2 * hidden + head * size + i]))
-            _attend(queries, token, position, first, first + together, tables[row], offset, size, mixed)
+    stride = HALF_BYTES * BLOCK * (size + across)  # bytes of a head's part of a block
+    offset = np.int64(layer * heads * stride)
+    for thread in prange(threads):
+        for task in range(thread, len(starts) * parts, threads):  # rows that read stand side by side
+            row, first = task // parts, task % parts * together
+            for token in range(firsts[row], firsts[row + 1]):
+                position = starts[row] + token - firsts[row]
+                place = position % BLOCK
+                for head in range(first, first + together):
+                    keys = tables[row, position // BLOCK] + offset + head * stride
+                    values = keys + HALF_BYTES * BLOCK * size
+                    for i in range(size):
+                        _store(keys, i * BLOCK + place, _held(queries[token, hidden + head * size + i]))
+                        _store(values, place * across + i, _held(queries[token, 2 * hidden + head * size + i]))
+            following = min(task + threads, len(starts) * parts - 1)
+            coming = tables[following // parts, 0] + offset + following % parts * together * stride
+            token = firsts[row]
+            while token < firsts[row + 1]:
+                position = starts[row] + token - firsts[row]
+                some = min(TOGETHER, firsts[row + 1] - token, BLOCK - position % BLOCK)
+                _attend(queries, token, some, position, first, first + together, tables[row], offset, coming, size, mixed)
+                token += some
 
 
 @compiled()
@@ -577,6 +648,7 @@ def advance(
     heads: int,
     activation: int,
     epsilon: float,
+    threads: int,
     weights: Weights,
     work: Work,
     uniform: Any,
@@ -596,6 +668,7 @@ def advance(
         heads: H.
         activation: a value of `ACTIVATIONS`, or 2.
         epsilon: of the norms.
+        threads: that are going to compute it.
         weights: the network.
         work: `work.hidden[:S]` is a result as well.
         uniform: (S,) float64 in [0, 1), one number a draw.
@@ -612,7 +685,7 @@ def advance(
     layers = len(weights.attend)
     for layer in range(layers):
         enter(layer, count, epsilon, weights, work)
-        _look(work.queries, firsts, starts, tables, heads, hidden // heads, layer, work.mixed)
+        _look(work.queries, firsts, starts, tables, heads, hidden // heads, layer, threads, work.mixed)
         leave(layer, count, activation, epsilon, weights, work)
     for row in range(rows):
         norm(work.states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)

@@ -194,14 +194,15 @@ class Reader:
         return Reading(torch.cat([part.pooled for part in parts])[back], *(x[back] for x in joined))
 
     def _judged(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[Sequence[int], Reading]]:
-        """The same without gradient by compiled kernels, faster: groups of texts of like length, and which they are."""
+        """The same without gradient by compiled kernels, faster: groups of texts of like length, and which they are.
+
+        One group after another: the states of all texts, some thousand facts, would take more memory than the network.
+        """
         rows = [self.encoded(text, before) for before, text in texts]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-        states = self._texts.hidden([rows[i][0] for i in order])
-        for first, group in enumerate(_groups(order)):
+        for group in _groups(sorted(range(len(rows)), key=lambda i: len(rows[i][0]))):
             ids, judged = _padded([rows[i] for i in group])
             hidden = torch.zeros(*ids.shape, self.network.body.shape.n_embd)
-            for place, state in enumerate(states[GROUP * first : GROUP * first + len(group)]):
+            for place, state in enumerate(self._texts.hidden([rows[i][0] for i in group])):
                 hidden[place, : len(state)] = torch.from_numpy(state)
             yield group, self.network.read(ids, judged, hidden)
 

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from convogym.agents import kernels, reading_kernels
-from convogym.agents.compiled import kernel_threads, pack, workspace
+from convogym.agents.compiled import kernel_threads, pack, with_room, workspace
 from convogym.agents.gpt2 import GPT2, stamp
 from convogym.errors import InputError
 
-TOGETHER = 2048  # tokens in one pass: enough for full speed, and what they need in between stays small
+TOGETHER = 1024  # tokens in one pass: enough for full speed, and what they need in between stays small
 
 
 class WholeTexts:
@@ -69,8 +69,7 @@ class WholeTexts:
         np.cumsum([len(row) for row in rows], out=firsts[1:])
         ids = np.fromiter((i for row in rows for i in row), np.int64, firsts[-1])
         with kernel_threads(len(ids) * self._size):
-            if len(ids) > len(self._work.states):
-                self._work = workspace(shape, len(ids), 1)
+            self._work = with_room(self._work, shape, len(ids), 1)
             reading_kernels.read(
                 ids, firsts, shape.n_head, self._activation, shape.layer_norm_epsilon, self._weights, self._work
             )

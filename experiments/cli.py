@@ -544,6 +544,10 @@ def benchmark(
     ] = None,
     device: Annotated[str, typer.Option(help="Where the model is computed: cpu or cuda, there in bfloat16.")] = "cpu",
     reward: Reward = "identification",
+    alternatives: Annotated[
+        bool,
+        typer.Option("--alternatives", help="Instead: microseconds of a decode step by kernels, torch, torch.compile, int8."),
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -563,6 +567,13 @@ def benchmark(
 
     check_device(device)
     loaded = load_to_speak(model, device) if shape is None else random_model(shape, device, seed)
+    if alternatives:
+        from convogym.experiments.decode_steps import SIZES, decode_steps
+
+        if out is not None:
+            raise InputError("`--alternatives` writes no files; leave out `--out` and take what `--json` prints.")
+        console.result(decode_steps(loaded, sizes or SIZES, seed), "decode steps")
+        return
     if out is not None:
         check_out(out)
     with console.bar(plan.all_turns, "measuring", "turn") as bar:

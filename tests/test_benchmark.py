@@ -18,6 +18,7 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
 from convogym.experiments import benchmark as benchmarking
+from convogym.experiments import decode_steps
 from convogym.experiments.benchmark import ForgetfulSpeaker, Plan, benchmark, parse_sizes
 from convogym.experiments.cli import app
 from convogym.experiments.scripted_talks import Script, Talked, converse, play
@@ -213,3 +214,43 @@ def test_the_command_writes_numbers_and_chart(tmp_path: Path) -> None:
 def test_devices_and_shapes_that_are_not_there_are_refused(words: list[str], told: str) -> None:
     result = CliRunner().invoke(app, ["benchmark", "--quick", *words])
     assert result.exit_code == 2 and told in result.stderr
+
+
+def test_decode_steps_are_timed_by_every_way_and_what_lacks_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_compiler(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no C++ compiler\nwas found")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)  # compiling takes a minute
+    brief_model().save(tmp_path / "model")
+    words = ["benchmark", "--alternatives", "--num-envs", "1,3", "--model", str(tmp_path / "model")]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["step_us"]) == ["kernels", "torch", "torch.compile", "torch int8"]
+    assert found["step_us"]["torch.compile"] == {"1": None, "3": None}
+    assert found["missing"] == {"torch.compile": "RuntimeError: no C++ compiler was found"}
+    for way in ("kernels", "torch", "torch int8"):
+        assert all(0 < found["step_us"][way][size] < 1e6 for size in ("1", "3"))
+    table = CliRunner().invoke(app, words)
+    assert "torch int8" in table.stdout and "no C++ compiler" in table.stdout
+    refused = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert refused.exit_code == 2 and "--out" in refused.stderr
+
+
+def test_the_8_bit_copy_says_nearly_what_the_network_says() -> None:
+    network = tiny_model().network
+    copied = decode_steps._in_int8(network)
+    ids = torch.randint(0, 390, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact, rounded = (each.logits(each.hidden(ids)) for each in (network, copied))
+    away = float((exact - rounded).abs().max() / exact.abs().max())
+    assert 0 < away < 0.2 and torch.equal(network.logits(network.hidden(ids)), exact)  # the network itself is as before
+
+
+def test_only_plain_models_with_room_have_their_steps_compared() -> None:
+    with pytest.raises(InputError, match="reads 64"):
+        decode_steps.decode_steps(tiny_model(n_positions=64))
+    halved = tiny_model()
+    halved.network.bfloat16()
+    with pytest.raises(InputError, match="float32"):
+        decode_steps.decode_steps(halved)
