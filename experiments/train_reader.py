@@ -3,7 +3,7 @@
     convogym train-reader --base runs/mini/model --data FOLDER --out convogym/models/persona-reader
 
 The goal judge sees the labels of steered-talk, its dev part left out, and of the grammar; the matcher sees talks with
-personas: those two and the persona corpora of the folder. Neither sees a label that a lexicon guessed, nor a held-out dialogue.
+personas: those two and the persona corpora of the folder. Neither sees a label that a lexicon guessed or a held-out dialogue.
 """
 
 from __future__ import annotations
