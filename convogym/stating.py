@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from convogym import grammar
@@ -106,6 +106,7 @@ def stated_share(reply: str, question: str, fact: str) -> float | None:
     return len(words & content_words(reply)) / len(words) if words else None
 
 
+@lru_cache(maxsize=1 << 16)
 def content_words(text: str) -> frozenset[str]:
     """The stems of a text's words without stop words."""
     return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS)

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from convogym.errors import UnknownNameError
+from convogym.stating import ENOUGH, stated_share
 from convogym.topics import topics
 
 Observation = npt.NDArray[np.float32] | npt.NDArray[np.int64] | str
 
 FEATURE_BOUND = 1000.0  # last hidden states of GPT-2-family models stay far below; what does not is clipped
+ANSWERS = 0.65  # share of questions about a fact that get it stated: persona-mini's, 0.56 to 0.76 by goal (experiments/LOG.md)
 MAX_TEXT_CHARS = 16_384  # the newest end of a transcript longer than this is what "text" shows
 
 
@@ -46,6 +48,8 @@ class Seen:
     """what was said so far, the history given at reset included"""
     belief: Belief | None = None
     """the judge's; None where the reward has no `identification`"""
+    line_goals: tuple[str | None, ...] = ()
+    """goal of every line in `utterances`; None for the lines of the history"""
 
 
 class Observer(Protocol):
@@ -86,13 +90,17 @@ class EmbeddingObserver:
 class BeliefObserver:
     """`[doubt, surest, worth, share, turn / num_turns, goal_counts / num_turns]` as float32, length `3 + 3 num_goals`.
 
-    What somebody knows who has the line-up of personas before them, the true one unmarked among the others, and the judge's
-    chances p of each: `doubt`, the entropy of p over its largest; `surest`, the largest chance; `worth`, for each goal what
-    its answer would tell on average, in nats over the logarithm of the line-up; `share`, for each goal the chance that the
-    persona has something to say on it; both 0 for a goal taken already. With q the chance that a candidate has a fact on a
-    goal (`convogym.topics`), an answer shows the candidate itself with p q, or nothing: `share = sum p q` and `worth` is the
-    mutual information of answer and candidate, `H({p q}, 1 - share) - sum p h(q)`, h the entropy of a yes or no (Lindley 1956,
-    "On a measure of the information provided by an experiment"). The order in which the line-up stands changes nothing.
+    What somebody knows who has the line-up of personas before them, the true one unmarked among the others, and chances p of
+    each: `doubt`, the entropy of p over its largest; `surest`, the largest chance; `worth`, for each goal what its answer
+    would tell on average, in nats over the logarithm of the line-up; `share`, for each goal the chance that its question is
+    answered with a fact; both 0 for a goal taken already. With q the chance that a candidate states a fact on a goal when
+    asked (`ANSWERS` times the chance to have one by `convogym.topics`), an answer shows the candidate itself with p q, or
+    nothing: `share = sum p q` and `worth` is the mutual information of answer and candidate, `H({p q}, 1 - share) - sum p
+    h(q)`, h the entropy of a yes or no (Lindley 1956, "On a measure of the information provided by an experiment").
+
+    p is the judge's chances, times `1 - q` for every question that got no fact of anybody's in the line-up: the judge hears
+    what a reply says, not what it leaves out, but who had something to say would more likely have said it. The order in which
+    the line-up stands changes nothing.
     """
 
     def __init__(self, goals: Sequence[str], num_turns: int) -> None:
@@ -113,8 +121,9 @@ class BeliefObserver:
     def _summary(self, seen: Seen) -> npt.NDArray[np.float64]:
         """`[doubt, surest, worth, share]`, shape (2 + 2 n,)."""
         assert seen.belief is not None, "`make_parts` sees to it that the reward has a judge"
-        p = seen.belief.chances  # (K + 1,)
-        q = np.array([_speaks_of(facts, self._goals) for facts in seen.belief.candidates])  # (K + 1, n)
+        q = ANSWERS * np.array([_speaks_of(facts, self._goals) for facts in seen.belief.candidates])  # (K + 1, n)
+        p = seen.belief.chances * self._silences(seen, q)  # (K + 1,)
+        p = p / p.sum()
         q = q * (seen.goal_counts == 0)
         answers = p[:, None] * q
         share = answers.sum(axis=0)  # (n,)
@@ -122,6 +131,21 @@ class BeliefObserver:
         most = np.log(max(len(p), 2))
         parts = [[_surprise(p).sum() / most, p.max()], told / most, share]
         return np.asarray(np.clip(np.concatenate(parts), 0.0, 1.0), dtype=np.float64)
+
+    def _silences(self, seen: Seen, q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The chance of each candidate to have stated no fact where none was stated, shape (K + 1,).
+
+        A goal counts once however often it was asked in vain, and not at all once it was answered.
+        """
+        assert seen.belief is not None
+        facts = frozenset(fact for persona in seen.belief.candidates for fact in persona)
+        answered: dict[str, bool] = {}
+        for goal, line, reply in zip(seen.line_goals, seen.utterances[::2], seen.utterances[1::2], strict=True):
+            if goal is not None:
+                told = any((stated_share(reply, line, fact) or 0.0) >= ENOUGH for fact in facts)
+                answered[goal] = answered.get(goal, False) or told
+        in_vain = [answered.get(goal) is False for goal in self._goals]
+        return np.asarray(np.prod(1 - q[:, in_vain], axis=1), dtype=np.float64)
 
 
 def vector(summary: npt.NDArray[Any], seen: Seen, num_turns: int) -> npt.NDArray[np.float32]:

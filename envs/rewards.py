@@ -27,6 +27,7 @@ from convogym.envs.language_rewards import Coherence, Language
 from convogym.envs.observations import Belief
 from convogym.envs.persona_rewards import Coverage, MutualPersona
 from convogym.errors import InputError, UnknownNameError
+from convogym.evidence import Turn, new_evidence
 from convogym.goals import PUBLISHED_GOALS, GoalSet
 from convogym.speakers import GoalJudge, PersonaMatcher, ReplyScorer
 from convogym.stating import content_words
@@ -144,6 +145,8 @@ class _Lineup:
     """shape (candidates,): summed log-likelihoods of the replies so far"""
     potential: float
     """log-posterior of the true persona"""
+    turns: list[Turn] = field(default_factory=list)
+    """what was said so far, line and reply"""
 
 
 class Identification:
@@ -151,7 +154,8 @@ class Identification:
 
     `Phi_t = log softmax(e_1 + ... + e_t)[true]`, where `e_i` is the matcher's log-likelihood of reply i under each candidate,
     so `Phi_0 = -log(K + 1)`. The term of turn t is `Phi_t - Phi_(t-1)`; over a talk it sums to `Phi_T + log(K + 1)`, which is
-    at most `log(K + 1)` and 0 for replies that say nothing. Distractors are drawn when the talk starts: any of the pool, or,
+    at most `log(K + 1)` and 0 for replies that say nothing. A reply that says again what was said before is no evidence: its
+    `e_i` is 0, and so is its term (`convogym.evidence`). Distractors are drawn when the talk starts: any of the pool, or,
     where they are to be hard, from the `HARD_POOL` K personas that share the largest part of their content words with it.
     """
 
@@ -200,9 +204,11 @@ class Identification:
         """Asks the matcher for this turn's evidence and adds it to that of the turns before."""
         turns = [(scene.line, scene.reply) for scene in scenes]
         gains = []
-        found = self._matcher.evidence(turns, [lineup.candidates for lineup in memories])
-        for lineup, evidence in zip(memories, found, strict=True):
+        lineups = [lineup.candidates for lineup in memories]
+        found = new_evidence(self._matcher, turns, [lineup.turns for lineup in memories], lineups)
+        for lineup, turn, evidence in zip(memories, turns, found, strict=True):
             lineup.evidence = lineup.evidence + evidence
+            lineup.turns.append(turn)
             potential = float(log_posterior(lineup.evidence)[0])
             gains.append(potential - lineup.potential)
             lineup.potential = potential

@@ -219,10 +219,17 @@ class Talks:
         return self._observed([self.talks[slot]])[0]
 
     def _observed(self, talks: Sequence[Talk]) -> list[Observation]:
-        parts = self.parts
-        return parts.observer.observe(
+        reward = self.parts.reward
+        return self.parts.observer.observe(
             [
-                Seen(talk.state, len(talk.turns), talk.goal_counts, talk.utterances, parts.reward.belief(talk.memories))
+                Seen(
+                    talk.state,
+                    len(talk.turns),
+                    talk.goal_counts,
+                    talk.utterances,
+                    reward.belief(talk.memories),
+                    talk.line_goals,
+                )
                 for talk in talks
             ]
         )

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from convogym import grammar
 from convogym.dialogue import Dialogue, Persona
 from convogym.errors import InputError
+from convogym.evidence import talk_evidence
 from convogym.experiments.decodings import decoding_of
 from convogym.experiments.evaluate_goals import held_out_dialogues
 from convogym.metrics import bootstrap_interval, ratio_interval
@@ -191,7 +192,7 @@ def lineup(persona: Persona, pool: Sequence[Persona], rng: np.random.Generator) 
 def is_first(matcher: PersonaMatcher, talk: Dialogue, replies: Sequence[str], candidates: Sequence[Sequence[str]]) -> bool:
     """Whether the first candidate persona is likelier than every other after all replies."""
     turns = [(turn.line, reply) for turn, reply in zip(talk.turns, replies, strict=False)]
-    total = np.sum(matcher.evidence(turns, [candidates] * len(turns)), axis=0)  # (candidates,)
+    total = talk_evidence(matcher, turns, candidates).sum(axis=0)  # (candidates,)
     return bool(total[0] > total[1:].max())
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from convogym.dialogue import Persona
 from convogym.errors import InputError
+from convogym.evidence import talk_evidence
 from convogym.experiments.rollout import EpisodeResult
 from convogym.metrics import calibration_error
 from convogym.speakers import PersonaMatcher
@@ -54,7 +55,7 @@ def standings(
         drawn = [others[i] for i in rng.choice(len(others), distractors, replace=False)]
         lineup = [persona.facts for persona in (episode.persona, *drawn)]
         turns = [(turn.line, turn.reply) for turn in episode.turns]
-        found.append(np.cumsum(matcher.evidence(turns, [lineup] * len(turns)), axis=0))
+        found.append(np.cumsum(talk_evidence(matcher, turns, lineup), axis=0))
     return found
 
 
@@ -182,7 +183,7 @@ def rank_facts(
         drawn = [others[i] for i in rng.choice(len(others), negatives, replace=False)]
         turns = [(turn.line, turn.reply) for turn in episode.turns]
         alone = [(fact,) for fact in (*true, *drawn)]
-        scores = np.sum(matcher.evidence(turns, [alone] * len(turns)), axis=0)  # (facts,)
+        scores = talk_evidence(matcher, turns, alone).sum(axis=0)  # (facts,)
         is_true = np.arange(len(alone)) < len(true)
         order = np.lexsort((is_true, -scores))  # best first; of equal scores the untrue first
         hits = np.cumsum(is_true[order])

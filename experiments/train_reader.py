@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from convogym import grammar, steered_talk
 from convogym.dialogue import Dialogue, Persona
+from convogym.evidence import talk_evidence
 from convogym.experiments import corpora
 from convogym.goals import PUBLISHED_GOALS
 
@@ -113,6 +114,6 @@ def _first_share(reader: Any, dialogues: Sequence[Dialogue], rng: np.random.Gene
         drawn = [others[i] for i in rng.permutation(len(others))[: MATCHED_AMONG - 1]]
         candidates = [p.facts for p in (dialogue.persona, *drawn) if isinstance(p, Persona)]
         turns = [(t.line, t.reply) for t in dialogue.turns[:8] if t.reply]
-        total = np.sum(reader.evidence(turns, [candidates] * len(turns)), axis=0)
+        total = talk_evidence(reader, turns, candidates).sum(axis=0)
         hits.append(bool(total[0] > total[1:].max()))
     return float(np.mean(hits))

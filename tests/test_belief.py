@@ -38,11 +38,13 @@ def test_a_goal_that_is_not_published_has_no_topic() -> None:
     assert topics("i have two dogs.", ("ask about pets.", "ask about cars.")).tolist() == [pytest.approx(1, abs=0.05), 0.0]
 
 
-def seen(*chances: float, order: tuple[int, ...] = (0, 1, 2, 3)) -> Seen:
-    """Two of four people have a dog, one of those and another work."""
+def seen(*chances: float, order: tuple[int, ...] = (0, 1, 2, 3), said: tuple[tuple[int | None, str, str], ...] = ()) -> Seen:
+    """Two of four people have a dog, one of those and another work; `said` are goal, line and reply of each turn."""
     people = [("i have two dogs.", "i work as a nurse."), ("i have a dog named rex.",), ("i work as a baker.",), ()]
     belief = Belief(tuple(people[i] for i in order), np.array(chances)[list(order)])
-    return Seen(np.zeros(3, np.float32), 2, np.eye(11, dtype=np.int64)[MUSIC] * 2, (), belief)
+    utterances = tuple(text for _, *texts in said for text in texts)
+    goals = tuple(None if goal is None else PUBLISHED_GOALS[goal] for goal, _, _ in said)
+    return Seen(np.zeros(3, np.float32), 2, np.eye(11, dtype=np.int64)[MUSIC] * 2, utterances, belief, goals)
 
 
 def observed(what: Seen) -> dict[str, Any]:
@@ -55,10 +57,12 @@ def observed(what: Seen) -> dict[str, Any]:
 def test_the_numbers_are_those_computed_by_hand() -> None:
     told = observed(seen(0.25, 0.25, 0.25, 0.25))
     assert told["doubt"] == pytest.approx(1.0) and told["surest"] == pytest.approx(0.25)
-    assert told["share"][PETS] == pytest.approx(0.5, abs=0.02)
+    assert told["share"][PETS] == pytest.approx(0.65 * 0.5, abs=0.02)
     assert told["share"][MUSIC] == told["worth"][MUSIC] == 0  # taken already
-    # asked about pets: one of two says so, or one of the other two says nothing: 1.5 log 2 of 2 log 2
-    assert told["worth"][PETS] == pytest.approx(0.75, abs=0.04)
+    # asked about pets: each of two says so with 0.65 / 4, or nobody does; what is not told is whether one of the two will
+    answers = -2 * 0.1625 * math.log(0.1625) - 0.675 * math.log(0.675)
+    whether = 0.5 * (-0.65 * math.log(0.65) - 0.35 * math.log(0.35))
+    assert told["worth"][PETS] == pytest.approx((answers - whether) / math.log(4), abs=0.03)
     assert told["turn"] == pytest.approx(2 / 8) and told["counts"][MUSIC] == pytest.approx(2 / 8)
 
 
@@ -66,7 +70,26 @@ def test_who_is_known_leaves_nothing_to_find_out() -> None:
     told = observed(seen(1.0, 0.0, 0.0, 0.0))
     assert told["doubt"] == pytest.approx(0) and told["surest"] == 1
     assert told["worth"].max() == pytest.approx(0, abs=0.01)
-    assert told["share"][PETS] == pytest.approx(1, abs=0.05)
+    assert told["share"][PETS] == pytest.approx(0.65, abs=0.05)
+
+
+SHRUG = (PETS, "do you have pets?", "i would rather not say.")
+TOLD = (PETS, "do you have pets?", "my dog is named rex.")
+
+
+def test_who_would_have_answered_is_less_likely_after_a_shrug() -> None:
+    told = observed(seen(0.25, 0.25, 0.25, 0.25, said=(SHRUG,)))
+    # 0.35 of those with a dog keep silent: 0.35, 0.35, 1, 1 over 2.7; work is a matter of the first and the third
+    assert told["surest"] == pytest.approx(1 / 2.7, abs=0.01)
+    assert told["share"][WORK] == pytest.approx(0.65 * 1.35 / 2.7, abs=0.02)
+
+
+def test_a_goal_asked_in_vain_counts_once_and_an_answered_one_not_at_all() -> None:
+    once, twice, then, nothing = (
+        observed(seen(0.4, 0.3, 0.2, 0.1, said=said))["surest"]
+        for said in ((SHRUG,), (SHRUG, SHRUG), (SHRUG, TOLD), ((None, *SHRUG[1:]),))
+    )
+    assert once == twice != then == nothing == pytest.approx(0.4)  # and lines of the history had no goal
 
 
 def test_the_order_of_the_line_up_tells_nothing() -> None:
