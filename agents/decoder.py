@@ -5,7 +5,7 @@ its beginning, is not computed again. In the `inline` layout that is all but the
 stands before the first change.
 
 All who speak take part in every step: some read the end of their prompt, the others their last token. Who has ended leaves at
-once, and what it leads to, a reply to a line, joins in the next step. How a step is computed is the business of the passes:
+once, and who comes, as with the reply to a line, joins in the next step. How a step is computed is the business of the passes:
 compiled ones on the processor (`convogym.agents.compiled`), those of static shapes on CUDA (`convogym.agents.static_passes`),
 those of torch anywhere else (`convogym.agents.torch_passes`).
 
@@ -17,7 +17,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -126,7 +127,7 @@ class _Speaking:
 
 
 class Decoder:
-    """A network with a cache that dialogues enter and leave. May be called from any thread; calls wait for one another."""
+    """A network with a cache that dialogues enter and leave. May be used from any thread; who speaks makes others wait."""
 
     def __init__(self, network: GPT2, eos: int, banned: Sequence[int], passes: Callable[..., Passes] | None = None) -> None:
         """Starts with an empty cache.
@@ -182,32 +183,32 @@ class Decoder:
         Raises:
             InputError: a context is empty or too long, or two share a slot.
         """
-        said: dict[Hashable, Generated] = {}
-        self.run(
-            [Task(*each) for each in zip(slots, contexts, noise, strict=True)], sampling, lambda t, g: said.update({t.slot: g})
-        )
+        if len(set(slots)) != len(slots):
+            raise InputError("`slots` must be distinct, got one twice.")
+        waiting = deque(Task(*each) for each in zip(slots, contexts, noise, strict=True))
+        for task in waiting:
+            self.check(task, sampling)
+        with closing(self.steps(waiting, sampling)) as steps:
+            said = {task.slot: generated for ended in steps for task, generated in ended}
         return [said[slot] for slot in slots]
 
-    @torch.inference_mode()
-    def run(self, tasks: Sequence[Task], sampling: Sampling, ended: Callable[[Task, Generated], Task | None]) -> None:
-        """Speaks every task, and whatever each leads to.
+    def steps(self, waiting: deque[Task], sampling: Sampling) -> Generator[list[tuple[Task, Generated]], None, None]:
+        """Speaks every task, one token of each a step, until nobody speaks and nobody waits.
+
+        Other threads wait until it is at its end, or closed: whoever leaves it before that must close it.
 
         Args:
-            tasks: of distinct slots.
+            waiting: tasks that `check` accepts, of slots in which nobody speaks. They are taken out as they begin; tasks that
+                are added between steps join those who speak. What anybody says does not depend on it.
             sampling: how tokens are drawn.
-            ended: is told each utterance when it ends; may give the next task, of any slot where nobody is speaking.
 
-        Raises:
-            InputError: a context is empty or too long, or two tasks share a slot. What was told to `ended` stays said.
+        Yields:
+            What ended, after every step.
         """
-        if len({task.slot for task in tasks}) != len(tasks):
-            raise InputError("`slots` must be distinct, got one twice.")
-        for task in tasks:
-            self._check(task, sampling)
         with self._lock:
             if stamp(self._parameters) != self._stamp:
                 self._renew()
-            waiting, speaking = deque(tasks), list[_Speaking]()
+            speaking = list[_Speaking]()
             while waiting or speaking:
                 read = 0
                 while waiting:
@@ -217,14 +218,11 @@ class Decoder:
                     waiting.popleft()
                     speaking.append(joining)
                     read += len(joining.new)
-                speaking, done = self._advance(speaking, sampling)
-                for task, generated in done:
-                    following = ended(task, generated)
-                    if following is not None:
-                        self._check(following, sampling)
-                        waiting.append(following)
+                speaking, ended = self._advance(speaking, sampling)
+                yield ended
 
-    def _check(self, task: Task, sampling: Sampling) -> None:
+    def check(self, task: Task, sampling: Sampling) -> None:
+        """Raises `InputError` if a context is empty, or too long to be continued."""
         if not 1 <= len(task.context) <= self.room - sampling.max_tokens:
             raise InputError(
                 f"contexts must have 1..{self.room - sampling.max_tokens} tokens, got one of {len(task.context)}."
@@ -250,6 +248,7 @@ class Decoder:
             np.zeros(self._network.shape.n_embd, np.float32),
         )
 
+    @torch.inference_mode()
     def _advance(self, speaking: list[_Speaking], sampling: Sampling) -> tuple[list[_Speaking], list[tuple[Task, Generated]]]:
         """One step of all; gives who goes on speaking, and what ended."""
         step = self._passes.step(

@@ -1,4 +1,4 @@
-"""One speaker for many threads: what is asked while it speaks is answered together, in one batch, when it is done.
+"""One speaker for many threads: who asks while it speaks joins those who are being answered, and leaves when answered.
 
 Knows requests and rows; knows nothing of models or of who asks.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,31 +17,55 @@ import numpy.typing as npt
 from convogym.errors import InputError
 from convogym.speakers import Request, Speaker, Utterance
 
+Key = TypeVar("Key")
 
-@dataclass
+
+class Attending(Speaker, Protocol):
+    """A speaker that lets requests join while it answers others; see `convogym.agents.speaking.ModelSpeaker.attend`."""
+
+    def attend(
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+    ) -> None:
+        """Answers whoever asks, until nobody is being answered and nobody asks."""
+
+
 class _Job:
     """What one thread waits for."""
 
-    requests: Sequence[Request]
-    answers: list[Utterance] = field(default_factory=list)
-    error: BaseException | None = None
-    is_done: bool = False
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.slots = {request.slot for request in requests}
+        self.answers: dict[int, Utterance] = {}  # by the request's number
+        self.error: BaseException | None = None
+        self.left = len(requests)
+        self.is_done = threading.Event()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A request that is being answered."""
+
+    job: _Job
+    number: int
+    """of the request among its job's"""
 
 
 class SharedSpeaker:
     """A `Speaker` that may be called from many threads at once."""
 
-    def __init__(self, speaker: Speaker, rows: int = 64) -> None:
+    def __init__(self, speaker: Attending, rows: int = 64) -> None:
         """Takes the speaker, which nobody else may use.
 
         Args:
-            speaker: answers.
-            rows: how many requests a batch has at most, and for how many slots the speaker keeps what it computed: those asked
-                for last. Any number of slots may be asked for.
+            speaker: answers, in a thread that is there as long as there is something to answer.
+            rows: how many requests are answered at one time at most, and for how many slots the speaker keeps what it
+                computed: those asked for last. Any number of slots may be asked for.
         """
         self._speaker, self._rows = speaker, rows
+        self._lock = threading.Lock()  # of what follows
         self._waiting: list[_Job] = []
-        self._list_lock, self._turn = threading.Lock(), threading.Lock()
+        self._under_way: list[_Job] = []
+        self._is_speaking = False
         self._row_of: OrderedDict[int, int] = OrderedDict()  # by slot, the longest unused first
 
     @property
@@ -64,7 +89,7 @@ class SharedSpeaker:
         return self._speaker.max_tokens
 
     def speak(self, requests: Sequence[Request]) -> list[Utterance]:
-        """Answers every request, in order, together with what other threads ask; see `convogym.speakers.Speaker.speak`.
+        """Answers every request, in order, beside what other threads ask; see `convogym.speakers.Speaker.speak`.
 
         Raises:
             InputError: there are more than `rows` requests, or the speaker refuses one of them; other threads' are answered.
@@ -72,57 +97,84 @@ class SharedSpeaker:
         if len(requests) > self._rows:
             raise InputError(f"at most {self._rows} requests may be made at once, got {len(requests)}.")
         job = _Job(requests)
-        with self._list_lock:
+        if len(job.slots) != len(requests):
+            raise InputError("`slots` must be distinct, got one twice.")
+        if not requests:
+            return []
+        with self._lock:
+            if not self._is_speaking:
+                threading.Thread(target=self._answer_all, name=f"speaking as {self.name}").start()
+                self._is_speaking = True
             self._waiting.append(job)
-        with self._turn:  # whoever gets it first speaks for all who wait
-            while not job.is_done:
-                self._answer(self._next_batch())
+        job.is_done.wait()
         if job.error is not None:
             raise job.error
-        return job.answers
+        return [job.answers[number] for number in range(len(requests))]
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The speaker's own."""
-        with self._turn:
-            return self._speaker.embed(texts)
+        return self._speaker.embed(texts)
 
-    def _next_batch(self) -> list[_Job]:
-        """The jobs that waited longest, as many as fit; two jobs that ask for one slot come one after the other."""
-        batch: list[_Job] = []
-        slots: set[int] = set()
-        with self._list_lock:
+    def _answer_all(self) -> None:
+        """Lets the speaker answer until nobody waits; what goes wrong with it, whoever is being answered is told."""
+        while True:
+            try:
+                self._speaker.attend(self._joining, self._answered)
+            except BaseException as error:
+                with self._lock:
+                    broken = self._under_way[:]
+                for job in broken:
+                    self._end(job, error)
+            with self._lock:
+                if not self._waiting:
+                    self._is_speaking = False
+                    return
+
+    def _joining(self) -> list[tuple[_Place, Request]]:
+        """Takes in who waited longest, as many as fit. Of jobs that ask for one slot, the later waits for the earlier."""
+        if not self._waiting:  # before every token: without the lock, for who comes now is seen before the next
+            return []
+        joining: list[_Job] = []
+        with self._lock:
+            speaking = {slot for job in self._under_way for slot in job.slots}
+            later = set[int]()
             for job in list(self._waiting):
-                asked = {request.slot for request in job.requests}
-                if asked & slots or len(slots) + len(asked) > self._rows:
+                if len(speaking) + len(job.slots) > self._rows:
                     break
-                slots |= asked
-                batch.append(job)
+                if job.slots & (speaking | later):
+                    later |= job.slots
+                    continue
+                speaking |= job.slots
                 self._waiting.remove(job)
-        return batch
+                joining.append(job)
+            self._under_way += joining
+            self._deal(speaking)
+            return [
+                (_Place(job, number), replace(request, slot=self._row_of[request.slot]))
+                for job in joining
+                for number, request in enumerate(job.requests)
+            ]
 
-    def _answer(self, batch: Sequence[_Job]) -> None:
-        requests = self._placed([request for job in batch for request in job.requests])
-        try:
-            answers = iter(self._speaker.speak(requests))
-        except BaseException as error:
-            if len(batch) > 1:  # one job's fault is not the others'
-                for job in batch:
-                    self._answer([job])
-                return
-            batch[0].error, batch[0].is_done = error, True
-            return
-        for job in batch:
-            job.answers = [next(answers) for _ in job.requests]
-            job.is_done = True
+    def _deal(self, speaking: set[int]) -> None:
+        """Gives a row to each slot that is spoken in: that which it had last, if it still has it."""
+        for slot in sorted(speaking & self._row_of.keys()):
+            self._row_of.move_to_end(slot)
+        for slot in sorted(speaking - self._row_of.keys()):
+            full = len(self._row_of) >= self._rows
+            self._row_of[slot] = self._row_of.popitem(last=False)[1] if full else len(self._row_of)
 
-    def _placed(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with rows for slots, each slot in the row it had last if it still has it."""
-        asked = [request.slot for request in requests]
-        for slot in asked:
-            if slot in self._row_of:
-                self._row_of.move_to_end(slot)
-        for slot in asked:
-            if slot not in self._row_of:
-                full = len(self._row_of) >= self._rows
-                self._row_of[slot] = self._row_of.popitem(last=False)[1] if full else len(self._row_of)
-        return [replace(request, slot=self._row_of[request.slot]) for request in requests]
+    def _answered(self, place: _Place, answer: Utterance | InputError) -> None:
+        job = place.job
+        if isinstance(answer, InputError):
+            job.error = answer
+        else:
+            job.answers[place.number] = answer
+        job.left -= 1
+        if not job.left:
+            self._end(job, job.error)
+
+    def _end(self, job: _Job, error: BaseException | None) -> None:
+        job.error = error
+        with self._lock:
+            self._under_way.remove(job)
+        job.is_done.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ from convogym.agents.sampling import Sampling
 from convogym.errors import InputError
 from convogym.layouts import Prompt
 from convogym.speakers import Request, Utterance
+
+Key = TypeVar("Key")
 
 SILENCE = "..."  # what stands in the record where a speaker said nothing readable
 
@@ -69,7 +73,9 @@ class ModelSpeaker:
         Raises:
             InputError: a persona and its last utterance alone do not fit in the model's context.
         """
-        return self._spoken(requests, lambda place, utterance: None)[0]
+        said, asked = dict[int, Utterance](), enumerate(requests)
+        self.attend(lambda: asked, lambda place, answer: said.update({place: _given(answer)}))
+        return [said[place] for place in range(len(requests))]
 
     def exchange(
         self, requests: Sequence[Request], reply_request: Callable[[int, str], Request]
@@ -85,52 +91,78 @@ class ModelSpeaker:
         Raises:
             InputError: a persona and its last utterance alone do not fit in the model's context.
         """
-        lines, replies = self._spoken(requests, lambda place, line: reply_request(place, line.text))
-        return lines, replies
+        lines, replies = dict[int, Utterance](), dict[int, Utterance]()
+        asked = deque(enumerate(requests))
 
-    def _spoken(
-        self, requests: Sequence[Request], following: Callable[[int, Utterance], Request | None]
-    ) -> tuple[list[Utterance], list[Utterance]]:
-        """The utterances of the requests, and of the requests that follow them; `following` gives none or one for each."""
-        first, second = dict[int, Utterance](), dict[int, Utterance]()
-        prompts: dict[Hashable, Prompt] = {}
-        places: dict[Hashable, int] = {}
+        def answered(place: int, answer: Utterance | InputError) -> None:
+            utterance = _given(answer)
+            if place in lines:
+                replies[place] = utterance
+            else:
+                lines[place] = utterance
+                asked.append((place, reply_request(place, utterance.text)))
 
-        def task(place: int, request: Request) -> Task:
-            side = len(request.history) % 2  # whose context it is: a slot may be asked for both
-            prompt = self.model.prompt(request.persona, request.history, request.goals, room)
-            slot = (request.slot, side)
-            if places.setdefault(slot, place) != place:
-                raise InputError("`slots` must be distinct, got one twice.")
-            prompts[slot] = prompt
-            return Task(slot, prompt.ids, request.noise, self._heard(request))
+        self.attend(lambda: _drained(asked), answered)
+        return [lines[place] for place in range(len(requests))], [replies[place] for place in range(len(requests))]
 
-        def ended(done: Task, generated: Generated) -> Task | None:
-            place = places.pop(done.slot)
-            utterance = self._utterance(generated, prompts[done.slot].dropped_turns > 0)
-            if place in first:
-                second[place] = utterance
-                return None
-            first[place] = utterance
-            request = following(place, utterance)
-            return None if request is None else task(place, request)
+    def attend(
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+    ) -> None:
+        """Answers whoever asks, each as soon as it is said, until nobody is being answered and nobody asks.
 
-        waiting: list[Task] = []
+        What is said is what `speak` would say, whoever else is being answered.
 
-        def ended_apart(done: Task, generated: Generated) -> None:
-            following_task = ended(done, generated)
-            waiting.extend([following_task] if following_task else [])
+        Args:
+            asked: before every step, gives the requests made since it was last asked, each with a key of the caller's.
+            answered: is told each answer under its key; an error where a persona and its last utterance alone do not fit in
+                the model's context, or where the slot is being spoken in.
+        """
+        under_way: dict[tuple[bool, Hashable], tuple[Key, Prompt]] = {}
+        waiting: dict[bool, deque[Task]] = {False: deque(), True: deque()}  # True: of lines for taught goals
+        steps: dict[bool, Generator[list[tuple[Task, Generated]], None, None]] = {}
+        try:
+            while True:
+                for key, request in asked():
+                    try:
+                        apart, task, prompt = self._task(request)
+                        if (apart, task.slot) in under_way:
+                            raise InputError("`slots` must be distinct, got one twice.")
+                    except InputError as error:
+                        answered(key, error)
+                        continue
+                    under_way[apart, task.slot] = key, prompt
+                    waiting[apart].append(task)
+                for apart, tasks in waiting.items():
+                    if tasks and apart not in steps:
+                        steps[apart] = self._decoder_of(apart).steps(tasks, self.sampling)
+                if not steps:
+                    return
+                for apart in list(steps):
+                    ended = next(steps[apart], None)
+                    if ended is None:
+                        del steps[apart]
+                    for task, generated in ended or ():
+                        key, prompt = under_way.pop((apart, task.slot))
+                        answered(key, self._utterance(generated, prompt.dropped_turns > 0))
+        finally:
+            for each in steps.values():
+                each.close()
 
-        room = self._decoder.room - self.sampling.max_tokens
-        tasks: dict[bool, list[Task]] = {True: [], False: []}
-        for place, request in enumerate(requests):
-            is_steered = len(request.history) % 2 == 0 and bool(request.goals)
-            tasks[is_steered and self.model.says_apart(request.goals[-1])].append(task(place, request))
-        if tasks[True]:
+    def _task(self, request: Request) -> tuple[bool, Task, Prompt]:
+        """Whether a request is for a line of a taught goal, what the decoder is to do for it, and from which prompt."""
+        side = len(request.history) % 2  # whose context it is: a slot may be asked for both
+        prompt = self.model.prompt(
+            request.persona, request.history, request.goals, self._decoder.room - self.sampling.max_tokens
+        )
+        task = Task((request.slot, side), prompt.ids, request.noise, self._heard(request))
+        self._decoder.check(task, self.sampling)
+        return side == 0 and bool(request.goals) and self.model.says_apart(request.goals[-1]), task, prompt
+
+    def _decoder_of(self, apart: bool) -> Decoder:
+        if apart:
             self._apart = self._apart or self.model.decoder(apart=True)
-            self._apart.run(tasks[True], self.sampling, ended_apart)
-        self._decoder.run([*tasks[False], *waiting], self.sampling, ended)
-        return [first[place] for place in sorted(first)], [second[place] for place in sorted(second)]
+            return self._apart
+        return self._decoder
 
     def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:
         """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
@@ -165,3 +197,15 @@ class ModelSpeaker:
                 hidden = network.hidden(torch.tensor([ids], device=self.model.device))[0]  # (T, C)
                 self._facts[text] = network.standardised(hidden.mean(0)).float().cpu().numpy()
         return np.stack([self._facts[text] for text in texts]) if texts else np.zeros((0, self.feature_size), np.float32)
+
+
+def _given(answer: Utterance | InputError) -> Utterance:
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
+
+
+def _drained(queue: deque[Key]) -> Iterator[Key]:
+    """Takes out what a queue has."""
+    while queue:
+        yield queue.popleft()

@@ -38,6 +38,7 @@ CONSENT = (
 )
 TURNS = 40  # after which a talk ends
 MOST_OPEN = 12  # talks of one person in memory; an older one comes back from its record when it is asked for
+MOST_WAITING = 8  # acts asked of one talk at one time: whoever sends a hundred would take the threads that serve others
 LOCAL = "local"  # the pseudonym where there are no tokens and only this computer can connect
 TOKEN_BYTES = 16
 FEWEST_TOKEN_CHARS = 16  # shorter ones could be guessed
@@ -49,6 +50,10 @@ class NotKnown(Exception):
 
 class NoConsent(Exception):
     """The person has not agreed yet."""
+
+
+class Busy(Exception):
+    """Too much is being asked of one talk at once."""
 
 
 class NotFound(Exception):
@@ -92,6 +97,8 @@ class _Open:
 
     session: Session | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    asked: int = 0
+    """how many acts are being done or wait"""
 
 
 @dataclass
@@ -135,6 +142,7 @@ class Service:
         self._judge, self._follows = judge, dict[tuple[str, str, str], bool]()  # by what was said before, line and goal
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()  # by person and talk
         self._lock = threading.RLock()
+        self._forgetting = threading.Lock()  # whoever agrees again while their talks are deleted begins after it
         self._places = 0
         self._seeds = np.random.default_rng([seed, store.count()])
         self.speak_with(goal_speaker, responder)
@@ -167,8 +175,10 @@ class Service:
         return name
 
     def agree(self, person: str) -> None:
-        """Records that a person has read and agreed to `CONSENT`."""
-        with self._lock:
+        """Records that a person has read and agreed to `CONSENT`; waits while somebody's talks are being deleted."""
+        if person in self._agreed:
+            return
+        with self._forgetting, self._lock:
             if person not in self._agreed:
                 record = {"person": person, "when": utc_now(), "text": hashlib.sha256(CONSENT.encode()).hexdigest()}
                 with self._consents.open("a", encoding="utf-8") as file:
@@ -184,7 +194,14 @@ class Service:
         return person
 
     def forget(self, person: str) -> int:
-        """Deletes all talks of a person and their consent; returns how many talks there were."""
+        """Deletes all talks of a person and their consent; returns how many talks there were.
+
+        What is being said is said before; what was asked for after it is refused (`NoConsent`).
+        """
+        with self._forgetting:
+            return self._forget(person)
+
+    def _forget(self, person: str) -> int:
         with self._lock:
             self._agreed.discard(person)  # from here on no act of theirs begins
             mine = [(key, found) for key, found in self._open.items() if key[0] == person]
@@ -236,6 +253,7 @@ class Service:
 
         Raises:
             NotFound: the person has no such talk going on.
+            Busy: `MOST_WAITING` acts of this talk are being done or wait already.
             InputError: it cannot be done; the talk is as it was.
         """
         with self._session(person, talk) as session:
@@ -282,13 +300,16 @@ class Service:
     def correct(self, person: str, episode_id: str, turn: int, line: str | None, reply: str | None) -> dict[str, Any]:
         """Says what a turn of a recorded talk should have been."""
         self._mine(person, episode_id)
-        self._store.correct(episode_id, turn, line, reply)
+        if not self._done_in_memory(person, episode_id, lambda session: session.correct(turn, line, reply)):
+            self._store.correct(episode_id, turn, line, reply)
         return self.transcript(person, episode_id)
 
     def rate(self, person: str, episode_id: str, turn: int | None, value: float | None) -> dict[str, Any]:
         """Marks a turn of a recorded talk, or the whole talk."""
         self._mine(person, episode_id)
-        if turn is None:
+        if self._done_in_memory(person, episode_id, lambda session: session.rate(value, turn)):
+            pass
+        elif turn is None:
             self._store.rate_talk(episode_id, value)
         else:
             self._store.rate(episode_id, turn, value)
@@ -377,21 +398,41 @@ class Service:
             with self._lock:
                 found = self._open.setdefault(key, _Open())
                 self._open.move_to_end(key)
-            with found.lock:
-                if self._open.get(key) is not found:  # it left memory while this thread waited
-                    continue
-                self.check_agreed(person)  # they may have deleted everything meanwhile
-                if found.session is None:
-                    try:
-                        found.session = self._recalled(person, talk)
-                    except BaseException:
+                if found.asked >= MOST_WAITING:
+                    raise Busy("this talk is still busy with what you asked before; wait for its answer.")
+                found.asked += 1
+            try:
+                with found.lock:
+                    if self._open.get(key) is not found:  # it left memory while this thread waited
+                        continue
+                    self.check_agreed(person)  # they may have deleted everything meanwhile
+                    if found.session is None:
+                        try:
+                            found.session = self._recalled(person, talk)
+                        except BaseException:
+                            with self._lock:
+                                del self._open[key]
+                            raise
                         with self._lock:
-                            del self._open[key]
-                        raise
-                    with self._lock:
-                        self._make_room(person)
-                yield found.session
-                return
+                            self._make_room(person)
+                    yield found.session
+                    return
+            finally:
+                with self._lock:
+                    found.asked -= 1
+
+    def _done_in_memory(self, person: str, talk: str, act: Callable[[Session], object]) -> bool:
+        """Does something in a talk, and so in its record, if it is in memory, where its record is not looked at again."""
+        with self._lock:
+            found = self._open.get((person, talk))
+        if found is None:
+            return False
+        with found.lock:
+            if found.session is None or self._open.get((person, talk)) is not found:  # it left memory meanwhile
+                return False
+            self.check_agreed(person)
+            act(found.session)
+            return True
 
     def _recalled(self, person: str, talk: str) -> Session:
         """A talk from its record."""

@@ -28,7 +28,7 @@ from convogym.speakers import HUMAN, Request, Speaker, Utterance
 from convogym.store import EpisodeStore
 
 FREE_TALK = "talk freely."  # the one goal of a recorded talk that nobody steered
-LOOK_AHEAD_SLOT = 1 << 20  # slots from here on are for lines that may never be said; talks have the smaller ones
+LOOK_AHEAD_SLOT = 1 << 20  # this, times the number of a talk's place from 1: slots of lines that may never be said
 _TRIES = 8  # how many lines are drawn to find one that differs from those already proposed
 
 
@@ -101,7 +101,7 @@ class Session:
         """whether it came to its last turn, or was ended"""
         self._spec, self._id = dict(spec or {}), id
         self._talks = Talks(parts, 1)
-        self._slots = 2 * place
+        self._place = place
         self._talk.np_random = np.random.default_rng(seed)
         facts = None if persona is None else persona.facts
         self._talks.begin(0, Opening(facts, (), seed))
@@ -201,7 +201,8 @@ class Session:
         wanted = self.allowed if actions is None else [self._check(action) for action in actions]
         missing = [action for action in dict.fromkeys(wanted) if (action, 0) not in self._lines]
         requests = [
-            replace(self._talks.line_request(0, action), slot=LOOK_AHEAD_SLOT + place) for place, action in enumerate(missing)
+            replace(self._talks.line_request(0, action), slot=LOOK_AHEAD_SLOT * (1 + self._place) + number)
+            for number, action in enumerate(missing)
         ]
         if requests:
             for action, line in zip(missing, self.parts.goal_speaker.speak(requests), strict=True):
@@ -465,7 +466,7 @@ class Session:
 
     def _placed(self, request: Request) -> Request:
         """The request under this session's own slots."""
-        return replace(request, slot=request.slot + self._slots)
+        return replace(request, slot=request.slot + 2 * self._place)
 
     def _take(self, action: int, line: Utterance, reply: Utterance, **marks: Any) -> TurnRecord:
         """Takes a turn, whole: the talk, the record and the store have it, or none of them."""

@@ -28,7 +28,7 @@ from convogym.envs.talks import MAX_EPISODE_SEED
 from convogym.errors import InputError
 from convogym.experiments.course import FEWEST, MOST
 from convogym.experiments.school import School
-from convogym.experiments.serving import CONSENT, NoConsent, NotFound, NotKnown, Service
+from convogym.experiments.serving import CONSENT, Busy, NoConsent, NotFound, NotKnown, Service
 
 MOST_AT_ONCE = 128  # requests that are being answered at one time; others wait
 MAX_BODY = 65_536  # bytes; a persona of twenty long facts has 6,000 characters
@@ -442,6 +442,7 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(NotKnown, answer(401))
     app.add_exception_handler(NoConsent, answer(403))
     app.add_exception_handler(NotFound, answer(404))
+    app.add_exception_handler(Busy, answer(429))
     app.add_exception_handler(InputError, answer(422))
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, refused)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from convogym.dialogue import Persona
+from convogym.errors import InputError
 from convogym.goals import PUBLISHED_GOALS
 from convogym.speakers import Request, Utterance
+
+Key = TypeVar("Key")
 
 FEATURE_SIZE = 16
 
@@ -64,6 +67,17 @@ class EchoSpeaker:
         self.batches.append(len(requests))
         texts = [self.text(request) for request in requests]
         return [Utterance(text, len(words(text)), features(text), -0.5 * len(words(text)), **self.marks) for text in texts]
+
+    def attend(
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+    ) -> None:
+        """Answers one after the other; `asked` is asked again when all who asked are answered."""
+        while asking := list(asked()):
+            for key, request in asking:
+                try:
+                    answered(key, self.speak([request])[0])
+                except InputError as error:
+                    answered(key, error)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The features of each text."""

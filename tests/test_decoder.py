@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from tiny import halved_cache, tiny_model
 
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
-from convogym.agents.decoder import Decoder
+from convogym.agents.decoder import Decoder, Generated, Task
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
@@ -208,6 +209,43 @@ def test_lines_and_replies_together_are_those_of_one_after_the_other() -> None:
     second = speaker.speak([reply(place, line.text) for place, line in enumerate(first)])
     assert said(lines) == said(first) and said(replies) == said(second)
     assert len({line.tokens for line in lines}) > 3  # so replies did not all begin together
+
+
+def test_who_joins_between_steps_says_what_they_say_alone() -> None:
+    """Somebody joins after every step, in the middle of the others' utterances."""
+    model = tiny_model()
+    rng = np.random.default_rng(3)
+    contexts = [rng.integers(1, 390, 5 + 17 * i).tolist() for i in range(9)]
+    noise = rng.random((9, 12))
+
+    def decoder() -> Decoder:
+        return Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
+
+    tasks = [Task(i, context, u) for i, (context, u) in enumerate(zip(contexts, noise, strict=True))]
+    waiting, coming = deque(tasks[:1]), deque(tasks[1:])
+    said, company = dict[Any, Generated](), list[int]()
+    for ended in decoder().steps(waiting, SAMPLING):
+        company.append(9 - len(coming) - len(said))
+        said |= {task.slot: generated for task, generated in ended}
+        if coming:
+            waiting.append(coming.popleft())
+    assert max(company) > 4
+    for slot, (context, u) in enumerate(zip(contexts, noise, strict=True)):
+        [alone] = decoder().generate([0], [context], u[None], SAMPLING)
+        assert (said[slot].ids, said[slot].log_prob) == (alone.ids, alone.log_prob)
+        assert said[slot].features.tobytes() == alone.features.tobytes()
+
+
+def test_who_stops_in_the_middle_lets_others_speak_with_what_is_cached() -> None:
+    model = tiny_model()
+    decoder, fresh = (Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids) for _ in range(2))
+    context, noise = list(range(1, 60)), np.random.default_rng(1).random((1, 12))
+    steps = decoder.steps(deque([Task(0, context, noise[0, ::-1])]), SAMPLING)
+    next(steps)
+    next(steps)
+    steps.close()
+    [said], [expected] = (each.generate([0], [context], noise, SAMPLING) for each in (decoder, fresh))
+    assert (said.ids, said.log_prob) == (expected.ids, expected.log_prob)
 
 
 def requests(count: int, seed: int, tokens: int) -> list[Request]:

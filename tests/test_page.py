@@ -71,8 +71,10 @@ def test_a_whole_steered_talk_by_keyboard_alone_at_400_pixels(page: Any, store: 
     press(page, "1")
     page.get_by_label("A line that is to ask about pets.").wait_for()
     eventually(lambda: page.evaluate("document.activeElement.value").startswith("ask about pets. please"))
+    assert "talk about work. please" in (page.locator("#goal-list").text_content() or "")  # the others can still be read
     press(page, "Enter")
     eventually(lambda: store.count() == 1)
+    eventually(lambda: "please" not in page.locator("#goal-list").text_content())  # and no more when something was said
     page.locator("#log > li").wait_for()
     tab_to(page, "Mark for turn 1")
     press(page, "4")

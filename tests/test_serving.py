@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from convogym.agents.shared import SharedSpeaker  # noqa: E402
 from convogym.episodes import Episode  # noqa: E402
 from convogym.errors import InputError  # noqa: E402
 from convogym.experiments.cli import app as program  # noqa: E402
-from convogym.experiments.serving import MOST_OPEN, Service, add_tokens, pseudonym, read_tokens  # noqa: E402
+from convogym.experiments.serving import MOST_OPEN, MOST_WAITING, Service, add_tokens, pseudonym, read_tokens  # noqa: E402
 from convogym.experiments.web import MAX_BODY, make_app  # noqa: E402
+from convogym.speakers import Request, Utterance  # noqa: E402
 from convogym.store import EpisodeStore  # noqa: E402
 
 ANN, BOB = "token-of-ann-0123456789", "token-of-bob-0123456789"
@@ -44,6 +46,20 @@ def store(tmp_path: Path) -> Iterator[EpisodeStore]:
 
 def service_of(store: EpisodeStore, tokens: frozenset[str] | None = frozenset({ANN, BOB})) -> Service:
     return Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(EchoSpeaker()), small_personas(), store, tokens)
+
+
+class Held(EchoSpeaker):
+    """Waits before every answer while it may not go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun, self.may_go = threading.Event(), threading.Event()
+        self.may_go.set()
+
+    def speak(self, requests: Sequence[Request]) -> list[Utterance]:
+        self.has_begun.set()
+        assert self.may_go.wait(20)
+        return super().speak(requests)
 
 
 @functools.lru_cache(maxsize=4)
@@ -129,6 +145,19 @@ class TestTalking:
             assert [each["episode"] for each in ok(ann, f"/api/transcripts?only={only}", method="GET")] == [one["episode"]]
         counts = ok(ann, "/api/me/dashboard", method="GET")
         assert (counts["talks"], counts["turns"], counts["corrections"], counts["ratings"]) == (2, 2, 1, 2)
+
+    def test_what_is_corrected_among_the_transcripts_the_talk_that_is_going_on_knows(
+        self, ann: TestClient, store: EpisodeStore
+    ) -> None:
+        talk = begun(ann, "talk")
+        ok(ann, f"/api/talks/{talk}/say", {"line": "hello"})
+        ok(ann, f"/api/transcripts/{talk}/correct", {"turn": 1, "line": "good day"})
+        ok(ann, f"/api/transcripts/{talk}/rate", {"turn": 1, "value": 5})
+        ok(ann, f"/api/transcripts/{talk}/rate", {"value": 2})
+        view = ok(ann, f"/api/talks/{talk}/amend", {"reply": "my words"})  # it records the turn anew
+        assert (view["turns"][0]["corrected_line"], view["turns"][0]["rating"], view["rating"]) == ("good day", 5.0, 2.0)
+        [episode] = store.episodes()
+        assert (episode.turns[0].corrected_line, episode.turns[0].rating, episode.rating) == ("good day", 5.0, 2.0)
 
     def test_a_talk_goes_on_from_its_record_after_many_others_and_after_a_restart(
         self, ann: TestClient, store: EpisodeStore
@@ -228,6 +257,34 @@ class TestPeople:
         ok(ann, "/api/login", {"token": ANN, "agrees": True})
         assert ann.get(f"/api/talks/{going}").status_code == 404
         assert ok(bob, "/api/transcripts", method="GET")
+
+    def test_who_deletes_their_data_while_a_reply_is_said_and_agrees_again_meanwhile_begins_anew(
+        self, store: EpisodeStore
+    ) -> None:
+        """The second tab agrees before the deletion is over: neither the talk nor half an agreement outlives it."""
+        speaker = Held()
+        service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(speaker), small_personas(), store, frozenset({ANN}))
+        ann = client_of(service, ANN)
+        talk = begun(ann, "talk")
+        ok(ann, f"/api/talks/{talk}/say", {"line": "hello"})
+        speaker.may_go.clear()
+        speaker.has_begun.clear()
+        with ThreadPoolExecutor(4) as threads:
+            saying = threads.submit(ann.post, f"/api/talks/{talk}/say", json={"line": "my secret"})
+            assert speaker.has_begun.wait(20)
+            queued = threads.submit(ann.post, f"/api/talks/{talk}/say", json={"line": "another"})
+            deleting = threads.submit(ann.delete, "/api/me/data")
+            while ann.get("/api/me").status_code == 200:
+                pass
+            agreeing = threads.submit(ann.post, "/api/login", json={"token": ANN, "agrees": True})
+            assert not agreeing.done()
+            speaker.may_go.set()
+            assert saying.result(20).status_code == 200 and deleting.result(20).json()["deleted"] == 1
+            assert agreeing.result(20).status_code == 200 and queued.result(20).status_code in (403, 404)
+        assert store.count() == 0 and ann.get(f"/api/talks/{talk}").status_code == 404
+        assert Path(f"{store.path}.consents.jsonl").read_text().count(pseudonym(ANN)) == 1
+        ok(ann, f"/api/talks/{begun(ann, 'talk')}/say", {"line": "hello again"})
+        assert store.count() == 1
 
     def test_nothing_is_open_without_a_token_and_nothing_before_agreeing(self, store: EpisodeStore) -> None:
         service = service_of(store)
@@ -442,6 +499,25 @@ class TestManyAtOnce:
             alone = served(other)
             clients[alone] = [client_of(alone, token) for token in tokens]
             assert [visit(alone, number) for number in range(0, 50, 10)] == talks[::10]
+
+    def test_who_sends_a_hundred_lines_to_one_talk_makes_nobody_wait_and_none_is_half_said(self, store: EpisodeStore) -> None:
+        speaker = Held()
+        service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(speaker), small_personas(), store, frozenset({ANN, BOB}))
+        ann, bob = client_of(service, ANN), client_of(service, BOB)
+        talk, other = f"/api/talks/{begun(ann, 'talk')}", f"/api/talks/{begun(bob, 'talk')}"
+        speaker.may_go.clear()
+        with ThreadPoolExecutor(100) as threads:
+            sent = [threads.submit(ann.post, f"{talk}/say", json={"line": f"line {n}"}) for n in range(100)]
+            while sum(each.done() for each in sent) < 100 - MOST_WAITING:
+                time.sleep(0.01)
+            assert bob.get(other).status_code == 200  # while they wait
+            speaker.may_go.set()
+            codes = [each.result(20).status_code for each in sent]
+        assert sorted(codes) == [200] * MOST_WAITING + [429] * (100 - MOST_WAITING)
+        [episode] = store.episodes()
+        said = {f"line {n}" for n, code in enumerate(codes) if code == 200}
+        assert {turn.line for turn in episode.turns} == said and len(episode.turns) == MOST_WAITING
+        assert len(ok(ann, f"{talk}/say", {"line": "and now"})["turns"]) == MOST_WAITING + 1
 
 
 class TestCommand:

@@ -1,13 +1,14 @@
 """One speaker for many threads: batches, rows, errors; and nobody's answer depends on who else asks."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import EchoSpeaker
+from fakes import EchoSpeaker, Key
 from tiny import tiny_model
 
 from convogym.agents.sampling import Sampling
@@ -21,17 +22,30 @@ def request(slot: int, text: str = "hi", seed: int = 0) -> Request:
 
 
 class Slow(EchoSpeaker):
-    """Waits at its first call until it is let go; refuses the word "bad"."""
+    """Waits at its first call until it is let go; refuses the word "bad", and breaks at the word "broken"."""
 
     def __init__(self) -> None:
         super().__init__()
         self.has_begun, self.may_go = threading.Event(), threading.Event()
+        self.joined: list[int] = []  # how many, each time somebody did
+
+    def attend(
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+    ) -> None:
+        def counted() -> Iterable[tuple[Key, Request]]:
+            joining = list(asked())
+            self.joined += [len(joining)] if joining else []
+            return joining
+
+        super().attend(counted, answered)
 
     def speak(self, requests: Sequence[Request]) -> list[Utterance]:
         self.has_begun.set()
         assert self.may_go.wait(20)
         if any(each.history[-1] == "bad" for each in requests):
             raise InputError("bad")
+        if any(each.history[-1] == "broken" for each in requests):
+            raise RuntimeError("broken")
         return super().speak(requests)
 
 
@@ -42,7 +56,7 @@ def ask_while_it_speaks(speaker: Slow, later: Sequence[Sequence[Request]], rows:
     def ask(requests: Sequence[Request]) -> object:
         try:
             return [each.text for each in shared.speak(requests)]
-        except InputError as error:
+        except (InputError, RuntimeError) as error:
             return error
 
     with ThreadPoolExecutor(16) as threads:
@@ -60,11 +74,11 @@ def alone(each: Request) -> str:
     return EchoSpeaker().speak([each])[0].text
 
 
-def test_what_is_asked_meanwhile_is_answered_in_one_batch_each_to_who_asked() -> None:
+def test_all_who_asked_meanwhile_join_at_once_and_each_gets_their_own_answer() -> None:
     speaker = Slow()
     later = [[request(slot)] for slot in range(1, 6)] + [[request(6), request(7)]]
     answers = ask_while_it_speaks(speaker, later)
-    assert speaker.batches == [1, 7]
+    assert speaker.joined == [1, 7]
     assert answers == [[alone(each) for each in requests] for requests in later]
 
 
@@ -74,10 +88,29 @@ def test_one_who_asks_badly_alone_gets_the_error() -> None:
     assert isinstance(answers[1], InputError)
 
 
+def test_a_speaker_that_breaks_is_told_to_all_whom_it_was_answering_and_answers_who_comes_next() -> None:
+    speaker = Slow()
+    answers = ask_while_it_speaks(speaker, [[request(1, "broken")], [request(2)]])
+    assert [type(each) for each in answers] == [RuntimeError, RuntimeError]
+    shared = SharedSpeaker(speaker)
+    for text in ("broken", "hi", "broken", "hi"):
+        with pytest.raises(RuntimeError, match="broken") if text == "broken" else nullcontext():
+            assert shared.speak([request(1, text)])[0].text == alone(request(1))
+
+
+def test_who_waits_for_a_slot_makes_nobody_else_wait() -> None:
+    speaker = Slow()
+    answers = ask_while_it_speaks(
+        speaker, [[request(1)], [request(1, seed=1), request(2)], [request(2, seed=1)], [request(3)]]
+    )
+    assert speaker.joined == [1, 2, 2, 1]  # 0; 1 and 3; 1 again with 2; 2 again
+    assert answers[2] == [alone(request(2, seed=1))]
+
+
 def test_two_requests_for_one_slot_are_answered_one_after_the_other() -> None:
     speaker = Slow()
     answers = ask_while_it_speaks(speaker, [[request(1)], [request(1, seed=1)]])
-    assert speaker.batches == [1, 1, 1]
+    assert speaker.joined == [1, 1, 1]
     assert answers == [[alone(request(1))], [alone(request(1, seed=1))]]
 
 
@@ -85,7 +118,7 @@ def test_batches_and_rows_stay_within_the_bound() -> None:
     speaker = Slow()
     later = [[request(slot)] for slot in range(1, 11)]
     answers = ask_while_it_speaks(speaker, later, rows=4)
-    assert sum(speaker.batches) == 11 and max(speaker.batches) == 4
+    assert sum(speaker.joined) == 11 and max(speaker.joined) == 4
     assert {each.slot for each in speaker.requests} <= set(range(4))
     assert answers == [[alone(each) for each in requests] for requests in later]
     with pytest.raises(InputError, match="at most 4"):
@@ -109,6 +142,35 @@ def test_a_real_model_says_to_many_threads_what_it_says_to_one() -> None:
     with ThreadPoolExecutor(8) as threads:
         said = list(threads.map(lambda each: shared.speak([each])[0].text, requests))
     assert said == expected
+
+
+def test_who_asks_in_the_middle_of_others_utterances_joins_them_and_is_said_what_is_said_to_one_alone() -> None:
+    """Every token that anybody hears lets another ask, who must be heard before those who spoke then have ended."""
+    model = tiny_model()
+    sampling = Sampling(max_tokens=12)
+    requests = [request(slot, "hello there. " * slot) for slot in range(12)]
+    expected = [model.responder(sampling).speak([each])[0] for each in requests]
+    shared = SharedSpeaker(model.responder(sampling), rows=8)
+    hears, heard = [threading.Event() for _ in range(13)], list[int]()
+
+    def ask(number: int) -> Utterance:
+        def hear(text: str) -> None:
+            heard.append(number)
+            if not hears[number].is_set():
+                hears[number].set()
+                while number < 11 and not any(job.requests[0].slot == number + 1 for job in list(shared._waiting)):
+                    pass  # the next one asks before this step is over
+
+        assert number == 0 or hears[number - 1].wait(20)
+        return shared.speak([replace(requests[number], heard=hear)])[0]
+
+    with ThreadPoolExecutor(12) as threads:
+        said = list(threads.map(ask, range(12)))
+    for one, other in zip(said, expected, strict=True):
+        assert (one.text, one.log_prob) == (other.text, other.log_prob)
+        assert one.features.tobytes() == other.features.tobytes()
+    last = {number: place for place, number in enumerate(heard)}
+    assert sum(heard.index(number + 1) < last[number] for number in range(11)) > 6  # they spoke at one time
 
 
 def test_everybody_hears_their_own_utterance_grow_and_listening_changes_nothing() -> None:

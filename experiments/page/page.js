@@ -9,6 +9,7 @@ let talk = null;
 let chosen = null; // the goal whose line is in the field
 let deciding = null; // what the two texts on offer are for
 let course = null; // what is being taught
+let foreseen = { at: "", lines: {} }; // what each goal would say, and where
 let settled = Promise.resolve(); // settles when everything asked for is done
 const waiting = new Set(); // what asked for it
 
@@ -17,6 +18,10 @@ function make(kind, text, className) {
   if (text !== undefined) element.textContent = text;
   if (className) element.className = className;
   return element;
+}
+
+function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 async function ask(method, path, body) {
@@ -182,15 +187,26 @@ on("other", "click", async () => offer(await act("other-reply"), "prefer-reply")
 on("undo", "click", async () => { talk = await act("undo"); render(); });
 on("end", "click", async () => { talk = await act("end"); render(); get("status").textContent = "The talk has ended."; });
 on("ahead", "click", async () => {
-  const ahead = (await act("look-ahead")).result;
-  for (const button of document.querySelectorAll("#goal-list button")) {
-    button.querySelector("span").textContent = ahead[button.dataset.code] || "";
-  }
+  const at = here();
+  foreseen = { at, lines: (await act("look-ahead")).result };
+  foretell();
 });
 on("rate-talk", "change", async () => {
   talk = await act("rate", { turn: null, value: mark(get("rate-talk").value) });
   get("status").textContent = "Noted.";
 });
+
+// Where the talk stands: what was foreseen there stays true until something else was said.
+function here() {
+  return JSON.stringify([talk.talk, talk.turns.map((turn) => [turn.line, turn.reply])]);
+}
+
+function foretell() {
+  const lines = foreseen.at === here() ? foreseen.lines : {};
+  for (const button of document.querySelectorAll("#goal-list button")) {
+    button.querySelector("span").textContent = lines[button.dataset.code] || "";
+  }
+}
 
 function offer(view, purpose) {
   deciding = purpose;
@@ -255,6 +271,7 @@ function render() {
     item.append(button);
     return item;
   }));
+  foretell();
   get("rate-talk").replaceChildren(...marks(talk.rating));
   get("talk-rating").hidden = !talk.turns.length;
 }
@@ -332,7 +349,7 @@ async function find() {
   get("read").replaceChildren();
   get("found").replaceChildren(...found.map((each) => {
     const item = make("li");
-    const button = make("button", `${each.created.slice(0, 16).replace("T", " ")}, ${each.turns} turns: ${each.first_line}`);
+    const button = make("button", `${each.created.slice(0, 16).replace("T", " ")}, ${counted(each.turns, "turn")}: ${each.first_line}`);
     button.type = "button";
     button.addEventListener("click", () => attempt(button, async () => read(await ask("GET", `/api/transcripts/${each.episode}`))));
     item.append(button);
@@ -340,7 +357,7 @@ async function find() {
     return item;
   }));
   get("export").href = `/api/transcripts/export?${query}`;
-  get("status").textContent = `${found.length} talks.`;
+  get("status").textContent = `${counted(found.length, "talk")}.`;
 }
 
 function goOn(id) {
