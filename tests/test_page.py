@@ -119,7 +119,7 @@ def test_preferring_taking_back_finding_and_deleting(page: Any, store: EpisodeSt
     eventually(lambda: store.count() == 1)
     assert turns(store)[0].line == wanted and turns(store)[0].comparisons[0].chosen == wanted
     page.get_by_role("button", name="Transcripts").click()
-    page.get_by_role("button", name="1 turns").click()
+    page.get_by_role("button", name="1 turn:").click()
     page.get_by_role("button", name="Correct the line of turn 1").click()
     page.get_by_label("The line should be").fill("what do you do all day?")
     page.get_by_role("button", name="Save").click()

@@ -263,9 +263,11 @@ def test_a_file_without_personas_is_refused(tmp_path: Path) -> None:
 
 def test_steered_talk_ships_whole_and_labelled() -> None:
     splits = {split: steered_talk.load(split) for split in steered_talk.SPLITS}
-    assert {split: len(dialogues) for split, dialogues in splits.items()} == {"train": 578, "more": 1194, "dev": 109}
+    counts = {"train": 578, "more": 1194, "asked": 1225, "dev": 109}
+    assert {split: len(dialogues) for split, dialogues in splits.items()} == counts
     turns = [turn for dialogues in splits.values() for dialogue in dialogues for turn in dialogue.turns]
-    assert not {d.persona for d in splits["more"]} & {d.persona for d in splits["dev"]}
+    for split in ("more", "asked"):
+        assert not {d.persona for d in splits[split]} & {d.persona for d in splits["dev"]}
     assert sum(len(dialogue.utterances) for dialogue in splits["train"]) == 9942
     labels = {goal for turn in turns for goal in turn.goals or ()}
     assert labels == {*PUBLISHED_GOALS, *steered_talk.EXTRA_GOALS}
