@@ -13,7 +13,9 @@ values are of half precision (float16): what attention costs is reading them fro
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -288,10 +290,18 @@ EXACT = {"contract", "nsz"}
 SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
 
 
+VERSION = f"{zlib.crc32(Path(__file__).read_bytes()):08x}"  # of this file
+
+
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`njit`, what it makes kept on disk; where nothing may be written each process compiles for itself."""
+    """`njit`, what it makes kept on disk; where nothing may be written each process compiles for itself.
+
+    Numba takes what it kept for as long as the function's own file stays as it was. Other files' functions call those of this
+    one, so its `VERSION` is part of every function's name: what was built on other kernels is never taken.
+    """
 
     def compile(function: Callable[..., Any]) -> Any:
+        function.__qualname__ += f"_{VERSION}"
         try:
             return njit(error_model="numpy", cache=True, **options)(function)
         except RuntimeError:  # numba's, of no place for its files

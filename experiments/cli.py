@@ -493,7 +493,8 @@ def evaluate_goals(
     ] = None,
     contexts: Annotated[int, typer.Option(min=1, help="Contexts in which every goal is tried.")] = 40,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for confusion.csv and confusion.png: goals asked and followed.")
+        Path | None,
+        typer.Option(help="Folder for confusion.csv and .png, goals asked and followed, and lines.jsonl, to label yourself."),
     ] = None,
     seed: Seed = 0,
     json: Json = False,
@@ -505,17 +506,16 @@ def evaluate_goals(
     if out is not None:
         check_out(out)
     from convogym.experiments import evaluate_goals as evaluating
-    from convogym.experiments.confusion import write_confusion
 
-    found = evaluating.evaluate_goals(model, data, contexts, seed, console.progress)
-    if out is not None:
-        found["files"] = write_confusion(out, found["confusion"], list(found["per_goal"]), contexts)
-    console.result(found, "goals followed")
+    console.result(evaluating.evaluate_goals(model, data, contexts, seed, console.progress, out), "goals followed")
 
 
 @evaluate.command("goal-judge", epilog="Example: convogym evaluate goal-judge --data labelled.jsonl")
 def evaluate_goal_judge(
-    data: Annotated[Path, typer.Option(help='JSON lines: {"previous": text, "text": text, "goals": \\[codes]}.')],
+    data: Annotated[
+        Path,
+        typer.Option(help='JSON lines: {"previous": text, "text": text, "goals": \\[codes]}; "asked": code tells who obeyed.'),
+    ],
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -524,7 +524,7 @@ def evaluate_goal_judge(
     check_file(data)
     from convogym.experiments import evaluate_goals as evaluating
 
-    console.result({**evaluating.evaluate_goal_judge(data), "seed": seed}, "goal judge")
+    console.result(evaluating.evaluate_goal_judge(data, seed), "goal judge")
 
 
 @app.command(epilog="Example: convogym benchmark --num-envs 1,64 --out runs/benchmark")

@@ -1,15 +1,17 @@
 """Do the model's lines carry out their goals, and how far is the judge of that to be trusted? Prints nothing; gives dicts.
 
 - `evaluate_goals`: for every goal in every context the model says a line; the share the goal judge accepts is the score.
-- `evaluate_goal_judge`: precision, recall and F1 of that judge on lines somebody labelled.
+- `evaluate_goal_judge`: precision, recall and F1 of that judge on lines somebody labelled, who may be told the lines of
+  `evaluate_goals`: then also the share that carries out its goal by those labels.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,11 +19,12 @@ from tqdm import tqdm
 from convogym import grammar
 from convogym.dialogue import Dialogue
 from convogym.errors import CorpusError, InputError
+from convogym.experiments.confusion import write_confusion
 from convogym.goals import DEFAULT_GOALS, PUBLISHED_GOALS
 from convogym.metrics import bootstrap_interval, precision_recall_f1
 from convogym.readers import read_dialogues
 
-JUDGE = "persona-reader's goal head, trained on steered-talk train and grammar labels; a line follows at probability >= 0.5"
+JUDGE = "persona-reader's goal head, trained on steered-talk and grammar labels; a line follows at probability >= 0.5"
 CONTEXT_SEED = 11  # of the held-out grammar dialogues contexts are taken from
 
 
@@ -31,7 +34,21 @@ def held_out_dialogues(count: int) -> list[Dialogue]:
     return [grammar.dialogue(rng, "held-out") for _ in range(count)]
 
 
-def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, progress: bool = False) -> dict[str, Any]:
+class LabelledByReader(NamedTuple):
+    """A line and the goals that somebody who read it says it carries out."""
+
+    previous: str
+    """what was said before it, "" = it opens the talk"""
+    text: str
+    goals: tuple[int, ...]
+    """action codes of published goals"""
+    asked: int | None
+    """the goal the speaker was given; None = not known"""
+
+
+def evaluate_goals(
+    model: str, data: Path | None, contexts: int, seed: int, progress: bool = False, out: Path | None = None
+) -> dict[str, Any]:
     """Measures how many steered lines follow their goal.
 
     Args:
@@ -40,6 +57,8 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         contexts: how many; each is tried with all eleven goals.
         seed: of the contexts and the lines.
         progress: show a bar on stderr.
+        out: folder for the confusion counts as table and picture, and for the lines in random order, as
+            `read_labelled_lines` reads them, with the goals that the judge finds.
 
     Returns:
         `mean` over goals, `worst` goal's share, share per goal, confusion counts, what judged, and the protocol of each.
@@ -63,7 +82,8 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
     per_goal = {goal: found.mean for goal, found in zip(PUBLISHED_GOALS, shares, strict=True)}
     by_context = np.array([obeyed[[i for i, line in enumerate(lines) if line.context == c]].mean() for c in range(contexts)])
     interval = bootstrap_interval(by_context, np.random.default_rng(seed))
-    return {
+    counts = [[int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))]
+    found = {
         "model": model,
         "contexts_from": "held-out grammar" if data is None else data.name,
         "judge": JUDGE,
@@ -81,16 +101,23 @@ def evaluate_goals(model: str, data: Path | None, contexts: int, seed: int, prog
         "worst_goal": min(per_goal, key=lambda goal: per_goal[goal]),
         "per_goal": per_goal,
         "per_goal_interval": {goal: [s.low, s.high] for goal, s in zip(PUBLISHED_GOALS, shares, strict=True)},
-        "confusion": [
-            [int(follows[asked == a, b].sum()) for b in range(len(PUBLISHED_GOALS))] for a in range(len(PUBLISHED_GOALS))
-        ],
+        "confusion": counts,
         "examples": [{"goal": PUBLISHED_GOALS[line.action], "line": line.text} for line in lines[: len(PUBLISHED_GOALS)]],
         "seed": seed,
     }
+    if out is not None:
+        found["files"] = [*write_confusion(out, counts, PUBLISHED_GOALS, contexts), out / "lines.jsonl"]
+        records = [
+            {"previous": chosen[x.context].before, "text": x.text, "goals": np.flatnonzero(f).tolist(), "asked": x.action}
+            for x, f in zip(lines, follows, strict=True)
+        ]
+        shuffled = [json.dumps(records[i], ensure_ascii=False) + "\n" for i in rng.permutation(len(records))]
+        (out / "lines.jsonl").write_text("".join(shuffled), "utf-8")
+    return found
 
 
-def read_labelled_lines(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Reads JSONL lines `{"previous": text, "text": text, "goals": [codes]}` as (previous, text, codes).
+def read_labelled_lines(path: Path) -> list[LabelledByReader]:
+    """Reads JSONL lines `{"previous": text, "text": text, "goals": [codes]}`, with `"asked": code` where it is known.
 
     Raises:
         CorpusError: the file is missing or empty, or a line is not of that form.
@@ -103,37 +130,40 @@ def read_labelled_lines(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
     for number, line in enumerate(raw, 1):
         if not line.strip():
             continue
-        expected = f'{{"previous": text, "text": text, "goals": [codes 0..{len(PUBLISHED_GOALS) - 1}]}}'
+        expected = f'{{"previous": text, "text": text, "goals": [codes 0..{len(PUBLISHED_GOALS) - 1}]}}, or "asked": code too'
         try:
             record = json.loads(line)
-            previous, text, goals = record["previous"], record["text"], record["goals"]
-        except (ValueError, RecursionError, KeyError, TypeError):
+            previous, text, goals, asked = record["previous"], record["text"], record["goals"], record.get("asked")
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise CorpusError(path, number, expected, line) from None
-        codes_are_good = isinstance(goals, list) and all(type(g) is int and 0 <= g < len(PUBLISHED_GOALS) for g in goals)
+        codes = [*goals, *([] if asked is None else [asked])] if isinstance(goals, list) else [None]
+        codes_are_good = all(type(code) is int and 0 <= code < len(PUBLISHED_GOALS) for code in codes)
         if not (isinstance(previous, str | None) and isinstance(text, str) and codes_are_good):
             raise CorpusError(path, number, expected, line)
-        out.append((previous or "", text, tuple(goals)))
+        out.append(LabelledByReader(previous or "", text, tuple(goals), asked))
     if not out:
         raise CorpusError(path, None, "at least one labelled line", "none")
     return out
 
 
-def evaluate_goal_judge(data: Path) -> dict[str, Any]:
+def evaluate_goal_judge(data: Path, seed: int = 0) -> dict[str, Any]:
     """Scores the goal judge on labelled lines.
 
     Args:
         data: see `read_labelled_lines`.
+        seed: of the interval.
 
     Returns:
-        Micro and per-goal precision, recall and F1 (fractions; None where undefined), and the number of lines.
+        Micro and per-goal precision, recall and F1 (fractions; None where undefined), and the number of lines. Where lines
+        tell the goal that was asked for: `followed`, the share of them labelled with it.
     """
     from convogym.agents.reader import FOLLOWS, load_reader
 
     lines = read_labelled_lines(data)
     truth = np.zeros((len(lines), len(PUBLISHED_GOALS)), bool)
-    for i, (_, _, goals) in enumerate(lines):
-        truth[i, list(goals)] = True
-    predicted = load_reader().probabilities([p for p, _, _ in lines], [t for _, t, _ in lines]) >= FOLLOWS
+    for i, line in enumerate(lines):
+        truth[i, list(line.goals)] = True
+    predicted = load_reader().probabilities([x.previous for x in lines], [x.text for x in lines]) >= FOLLOWS
     each, micro = precision_recall_f1(truth, predicted)
     return {
         "data": data.name,
@@ -141,4 +171,28 @@ def evaluate_goal_judge(data: Path) -> dict[str, Any]:
         "n": len(lines),
         "micro": dataclasses.asdict(micro),
         "per_goal": {goal: dataclasses.asdict(scores) for goal, scores in zip(PUBLISHED_GOALS, each, strict=True)},
+        **_followed(lines, seed),
+        "seed": seed,
+    }
+
+
+def _followed(lines: Sequence[LabelledByReader], seed: int) -> dict[str, Any]:
+    """How many of the lines carry out the goal they were asked for, by their labels; {} if no line says which."""
+    obeyed = {
+        goal: np.array([code in x.goals for x in lines if x.asked == code], float) for code, goal in enumerate(PUBLISHED_GOALS)
+    }
+    obeyed = {goal: found for goal, found in obeyed.items() if len(found)}
+    if not obeyed:
+        return {}
+    interval = bootstrap_interval(np.concatenate(list(obeyed.values())), np.random.default_rng(seed))
+    worst = min(obeyed, key=lambda goal: float(obeyed[goal].mean()))
+    return {
+        "followed": {
+            "mean": interval.mean,
+            "mean_interval": [interval.low, interval.high],
+            "worst": float(obeyed[worst].mean()),
+            "worst_goal": worst,
+            "per_goal": {goal: float(found.mean()) for goal, found in obeyed.items()},
+            "n": sum(map(len, obeyed.values())),
+        }
     }

@@ -110,9 +110,34 @@ OWN = Mix(
     grammar_turns=(2, 6),
     reworded=0.5,
 )
-REPLIED_TO = {"personachat_train_part": 1000, "synthetic_persona_chat": 150, "steered_talk": 300, "steered_talk_more": 800}
-"""of each corpus, how many dialogues get the model's own replies"""
-STEERED = {"personachat_train_part": 200, "steered_talk": 300, "steered_talk_more": 800}
+OWN_AGAIN = dataclasses.replace(
+    OWN,
+    shares={
+        **OWN.shares,
+        "personachat_train_part": Share(replies=0.6, asked=0.2),
+        "steered_talk_asked": Share(replies=2.5, lines=1.5, asked=1.0),
+    },
+)
+REPLIED_TO = (
+    {
+        "personachat_train_part": (0, 1000),
+        "synthetic_persona_chat": (0, 150),
+        "steered_talk": (0, 300),
+        "steered_talk_more": (0, 800),
+    },
+    {
+        "personachat_train_part": (1000, 2100),
+        "synthetic_persona_chat": (150, 300),
+        "steered_talk": (300, 600),
+        "steered_talk_more": (800, 1200),
+        "steered_talk_asked": (0, 600),
+    },
+)
+"""of each corpus, from which dialogue to before which the model's own replies are put in, the first time and the second"""
+STEERED = (
+    {"personachat_train_part": (0, 200), "steered_talk": (0, 300), "steered_talk_more": (0, 800)},
+    {"personachat_train_part": (1000, 1200), "steered_talk": (300, 600), "steered_talk_asked": (0, 600)},
+)
 """likewise the model's own lines"""
 
 
@@ -161,10 +186,14 @@ class Recipe:
     """steps with indirect questions, and with the model's own best replies and lines (`own_best`)"""
     own_share: float = 0.5
     """of the full rates, where they begin"""
-    own_draws: int = 6
-    """utterances drawn for each of those"""
+    own_again_steps: int = 800
+    """steps of the same with utterances drawn anew, in other talks"""
+    own_again_share: float = 0.4
+    """of the full rates, where they begin"""
+    own_draws: tuple[int, int] = (6, 8)
+    """utterances drawn for each of those, the first time and the second"""
     own_talks: float = 1.0
-    """of the numbers of dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
+    """of the dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
     answer_pointing: float = 1.0
     """weight, in all steps from those of answers on, of the loss that teaches a head to look at the fact asked for
     (`training.pointing_nll`)"""
@@ -175,6 +204,7 @@ class Recipe:
 
 
 RECIPE = Recipe()
+OWN_PHASES = ("own", "own again")
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
 
@@ -188,7 +218,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     named = lined + recipe.name_steps
     named_more = named + recipe.more_name_steps
     heard = named_more + recipe.more_steps
-    ended = heard + recipe.own_steps
+    own = heard + recipe.own_steps
+    ended = own + recipe.own_again_steps
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8) -> TrainingConfig:
         return TrainingConfig(
@@ -214,7 +245,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("names", names, config(named, lined, recipe.name_share, recipe.name_epsilon), named),
         ("names", names, config(named_more, named, recipe.name_share, recipe.name_epsilon), named_more),
         ("more", _scaled(MORE, recipe), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
-        ("own", _scaled(OWN, recipe), config(ended, heard, recipe.own_share, recipe.name_epsilon), ended),
+        ("own", _scaled(OWN, recipe), config(own, heard, recipe.own_share, recipe.name_epsilon), own),
+        ("own again", _scaled(OWN_AGAIN, recipe), config(ended, own, recipe.own_again_share, recipe.name_epsilon), ended),
     )
 
 
@@ -271,25 +303,25 @@ def pretrain(
     from torch.utils.tensorboard import SummaryWriter
 
     board: Any = SummaryWriter(str(out / "board"))
+    begin = 0
     for phase, mix, config, end in phases(recipe, seed):
+        if until is not None and until <= begin:
+            break  # what a phase begins with is done by the run that takes its first step
         if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
             train = {**train, **corpora_module.own_corpora("more")}
-        if phase == "own":
-            if until is not None and until <= end - recipe.own_steps:
-                break
+        if phase in OWN_PHASES:
             train = {
                 **train,
                 **corpora_module.own_corpora("asked"),
-                **_own_best(model, train, recipe, out, seed, progress_bar),
+                **_own_best(model, train, recipe, out, seed, OWN_PHASES.index(phase), progress_bar),
             }
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
-        stop = end if until is None else min(end, until)
         if trainer.step >= end:
+            begin = end
             continue
-        if trainer.step >= stop:
-            break  # what a phase begins with is done by the run that takes its first step
+        stop = end if until is None else min(end, until)
         if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
             start_able_to_point(model.network, torch.Generator().manual_seed(seed))
         if phase == "names" and trainer.step == lined:
@@ -306,8 +338,7 @@ def pretrain(
                 for name, value in (("loss", progress.loss), ("rate", progress.rate), *watch_losses.items()):
                     board.add_scalar(name, value, progress.step)
             report(phase, progress, watch_losses)
-        if trainer.step < end:
-            break
+        begin = end
     board.close()
     model.sampling = Sampling(temperature=recipe.temperature)
     model.save(out / "model", torch.float16)
@@ -326,27 +357,36 @@ def _fresh(
 
 
 def _own_best(
-    model: LanguageModel, train: Mapping[str, Sequence[Dialogue]], recipe: Recipe, out: Path, seed: int, progress_bar: bool
+    model: LanguageModel,
+    train: Mapping[str, Sequence[Dialogue]],
+    recipe: Recipe,
+    out: Path,
+    seed: int,
+    time: int,
+    progress_bar: bool,
 ) -> dict[str, list[Dialogue]]:
-    """Training dialogues with the model's own best replies and lines; drawn once a run, then read from `out`."""
+    """Training dialogues with the model's own best replies and lines; drawn once a run and time, then read from `out`."""
     from convogym.agents.reader import load_reader
 
-    def some(numbers: Mapping[str, int]) -> list[Dialogue]:
-        found = (train.get(name, ())[: round(number * recipe.own_talks)] for name, number in numbers.items())
+    def some(parts: Mapping[str, tuple[int, int]]) -> list[Dialogue]:
+        kept = {name: [round(place * recipe.own_talks) for place in part] for name, part in parts.items()}
+        found = (train.get(name, ())[first:last] for name, (first, last) in kept.items())
         return [weak_labels.label(dialogue) for dialogues in found for dialogue in dialogues]
 
-    replied, steered = out / "own_replies.jsonl", out / "own_lines.jsonl"
+    replied, steered = (out / f"own_{what}{time + 1 if time else ''}.jsonl" for what in ("replies", "lines"))
+    draws = recipe.own_draws[time]
     model.sampling = Sampling(temperature=recipe.temperature)
     model.network.eval()
     if not replied.is_file():
-        talks = [dialogue for dialogue in some(REPLIED_TO) if dialogue.persona]
+        talks = [dialogue for dialogue in some(REPLIED_TO[time]) if dialogue.persona]
         with tqdm(total=len(talks), desc="own replies", unit="dialogue", disable=not progress_bar) as bar:
-            write_dialogues(replied, own_best.with_own_replies(model, talks, recipe.own_draws, seed, bar.update))
+            write_dialogues(replied, own_best.with_own_replies(model, talks, draws, seed + time, bar.update))
     if not steered.is_file():
         with tqdm(desc="own lines", unit="line", disable=not progress_bar) as bar:
-            told = own_best.with_own_lines(model, load_reader(), some(STEERED), recipe.own_draws, seed, bar.update)
+            told = own_best.with_own_lines(model, load_reader(), some(STEERED[time]), draws, seed + time, bar.update)
         write_dialogues(steered, told)
-    return {path.stem: read_dialogues(path) for path in (replied, steered) if path.stat().st_size}
+    found = {"own_replies": replied, "own_lines": steered}
+    return {name: read_dialogues(path) if path.stat().st_size else [] for name, path in found.items()}
 
 
 def _talk_of(model: LanguageModel, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -34,7 +34,8 @@ TINY = dataclasses.replace(
     more_name_steps=1,
     more_steps=1,
     own_steps=1,
-    own_draws=2,
+    own_again_steps=1,
+    own_draws=(2, 2),
     own_talks=0.002,
 )
 
@@ -86,7 +87,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
         entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    ended = ["facts", "talk", "answers", "answers", "lines", "names", "names", "more", "own"]
+    ended = ["facts", "talk", "answers", "answers", "lines", "names", "names", "more", "own", "own again"]
     assert [entry["phase"] for entry in log] == ended and all(entry["watch"] for entry in log)
 
 

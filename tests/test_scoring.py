@@ -214,9 +214,9 @@ def test_ranking_needs_enough_replies(tmp_path: Path) -> None:
 def test_labelled_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text(
-        '{"previous": "hi.", "text": "any pets?", "goals": [1]}\n\n{"previous": null, "text": "hm", "goals": []}\n'
+        '{"previous": "hi.", "text": "any pets?", "goals": [1]}\n\n{"previous": null, "text": "hm", "goals": [], "asked": 3}\n'
     )
-    assert read_labelled_lines(path) == [("hi.", "any pets?", (1,)), ("", "hm", ())]
+    assert read_labelled_lines(path) == [("hi.", "any pets?", (1,), None), ("", "hm", (), 3)]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,7 @@ def test_labelled_lines_are_read(tmp_path: Path) -> None:
         "nonsense",
         '{"previous": "", "text": "x", "goals": [11]}',
         '{"previous": "", "text": 3, "goals": []}',
+        '{"previous": "", "text": "x", "goals": [], "asked": "pets"}',
         "[1]",
     ],
 )
