@@ -7,6 +7,7 @@ an earlier one said counts nothing here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from convogym.speakers import PersonaMatcher
 from convogym.stating import content_words
 
 ALIKE = 0.8  # share of a reply's content words; of five words, four
+_NEGATION = re.compile(r"\b(?:no|not|never|none|nothing|nobody)\b|n't\b", re.IGNORECASE)
 
 Turn = tuple[str, str]  # a line and the reply to it
 
@@ -23,18 +25,28 @@ Turn = tuple[str, str]  # a line and the reply to it
 def says_again(turn: Turn, earlier: Sequence[Turn]) -> bool:
     """Whether a reply says what one of the earlier replies of its talk said.
 
-    It does where the earlier one has at least `ALIKE` of its content words. A reply without content words, such as "no", means
-    what its question makes of it, so it says again only what was said with the same words to the same line.
+    It does where the earlier one has at least `ALIKE` of its content words and both deny something or neither does. What fewer
+    than two content words mean, such as "two" or "no", the question decides: they say again only what was said with the same
+    content words, or where there are none with the same words, to the same line.
 
     Args:
         turn: line and reply.
         earlier: those before it.
     """
-    line, reply = turn
-    own = content_words(reply)
-    if not own:
-        return any(_plain(line) == _plain(before) and _plain(reply) == _plain(said) for before, said in earlier)
-    return any(len(own & content_words(said)) >= ALIKE * len(own) for _, said in earlier)
+    own, denies = content_words(turn[1]), _denies(turn[1])
+    return any(denies == _denies(said) and _again(own, turn, (before, said)) for before, said in earlier)
+
+
+def _again(own: frozenset[str], turn: Turn, earlier: Turn) -> bool:
+    said = content_words(earlier[1])
+    if len(own) > 1:
+        return len(own & said) >= ALIKE * len(own)
+    same_reply = own == said if own else _plain(turn[1]) == _plain(earlier[1])
+    return same_reply and _plain(turn[0]) == _plain(earlier[0])
+
+
+def _denies(text: str) -> bool:
+    return _NEGATION.search(text) is not None
 
 
 def new_evidence(

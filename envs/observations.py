@@ -135,17 +135,22 @@ class BeliefObserver:
     def _silences(self, seen: Seen, q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The chance of each candidate to have stated no fact where none was stated, shape (K + 1,).
 
-        A goal counts once however often it was asked in vain, and not at all once it was answered.
+        A goal counts once however often it was asked in vain, and not at all once it was answered. Whose fact the question
+        names whole may have said it with a "yes", which its words do not tell: such a candidate's chance stays.
         """
         assert seen.belief is not None
-        facts = frozenset(fact for persona in seen.belief.candidates for fact in persona)
         answered: dict[str, bool] = {}
+        named = np.zeros(q.shape, bool)
         for goal, line, reply in zip(seen.line_goals, seen.utterances[::2], seen.utterances[1::2], strict=True):
-            if goal is not None:
-                told = any((stated_share(reply, line, fact) or 0.0) >= ENOUGH for fact in facts)
-                answered[goal] = answered.get(goal, False) or told
-        in_vain = [answered.get(goal) is False for goal in self._goals]
-        return np.asarray(np.prod(1 - q[:, in_vain], axis=1), dtype=np.float64)
+            if goal is None:
+                continue
+            shares = [[stated_share(reply, line, fact) for fact in facts] for facts in seen.belief.candidates]
+            told = any((share or 0.0) >= ENOUGH for row in shares for share in row)
+            answered[goal] = answered.get(goal, False) or told
+            if goal in self._goals:
+                named[:, self._goals.index(goal)] |= [None in row for row in shares]
+        in_vain = np.array([answered.get(goal) is False for goal in self._goals])
+        return np.asarray(np.prod(1 - q * (in_vain & ~named), axis=1), dtype=np.float64)
 
 
 def vector(summary: npt.NDArray[Any], seen: Seen, num_turns: int) -> npt.NDArray[np.float32]:

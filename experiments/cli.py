@@ -328,7 +328,7 @@ def pretrain(
                     last["watch"] = dict(watch)
 
             model = pretraining.pretrain(
-                data, out, seed=seed, resume=resume, until=until, progress_bar=not json, report=report
+                data, out, seed=seed, resume=resume, until=until, progress_bar=console.progress, report=report
             )
     done = {"model": out / "model", "parameters": model.num_parameters, "planned_steps": total, "seed": seed, **last}
     console.result(done, "pretrained")

@@ -34,16 +34,18 @@ def held_out_dialogues(count: int) -> list[Dialogue]:
     return [grammar.dialogue(rng, "held-out") for _ in range(count)]
 
 
-class LabelledByReader(NamedTuple):
-    """A line and the goals that somebody who read it says it carries out."""
+class ReadLine(NamedTuple):
+    """A line, and the goals that somebody who read it says it carries out."""
 
     previous: str
     """what was said before it, "" = it opens the talk"""
     text: str
     goals: tuple[int, ...]
     """action codes of published goals"""
-    asked: int | None
+    asked: int | None = None
     """the goal the speaker was given; None = not known"""
+    context: int | None = None
+    """lines of one number were said in one context; None = in one of its own"""
 
 
 def evaluate_goals(
@@ -57,11 +59,13 @@ def evaluate_goals(
         contexts: how many; each is tried with all eleven goals.
         seed: of the contexts and the lines.
         progress: show a bar on stderr.
-        out: folder for the confusion counts as table and picture, and for the lines in random order, as
-            `read_labelled_lines` reads them, with the goals that the judge finds.
+        out: folder, which must be there, for the confusion counts as table and picture, and for `lines.jsonl`: the lines in
+            random order, with the goals that the judge finds as "judged". Once somebody has put their own "goals" into them,
+            `read_labelled_lines` reads them.
 
     Returns:
-        `mean` over goals, `worst` goal's share, share per goal, confusion counts, what judged, and the protocol of each.
+        `mean` over goals, `worst` goal's share, share per goal, confusion counts, what judged, and the protocol of each; with
+        `out` the `files` written.
     """
     from convogym.agents import scoring
     from convogym.agents.loading import load
@@ -108,42 +112,56 @@ def evaluate_goals(
     if out is not None:
         found["files"] = [*write_confusion(out, counts, PUBLISHED_GOALS, contexts), out / "lines.jsonl"]
         records = [
-            {"previous": chosen[x.context].before, "text": x.text, "goals": np.flatnonzero(f).tolist(), "asked": x.action}
-            for x, f in zip(lines, follows, strict=True)
+            {
+                "previous": chosen[line.context].before,
+                "text": line.text,
+                "asked": line.action,
+                "context": line.context,
+                "judged": np.flatnonzero(found_by_judge).tolist(),
+            }
+            for line, found_by_judge in zip(lines, follows, strict=True)
         ]
         shuffled = [json.dumps(records[i], ensure_ascii=False) + "\n" for i in rng.permutation(len(records))]
         (out / "lines.jsonl").write_text("".join(shuffled), "utf-8")
     return found
 
 
-def read_labelled_lines(path: Path) -> list[LabelledByReader]:
-    """Reads JSONL lines `{"previous": text, "text": text, "goals": [codes]}`, with `"asked": code` where it is known.
+def read_labelled_lines(path: Path) -> list[ReadLine]:
+    """Reads JSONL lines `{"previous": text, "text": text, "goals": [codes]}`, with "asked" and "context" where they are known.
 
     Raises:
-        CorpusError: the file is missing or empty, or a line is not of that form.
+        CorpusError: the file is missing or empty, or a line is not of that form, such as one that nobody labelled.
     """
     try:
         raw = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(path, None, "a readable UTF-8 file of JSON lines", str(error)) from error
+    expected = f'{{"previous": text, "text": text, "goals": [codes 0..{len(PUBLISHED_GOALS) - 1}]}}, or "asked": code too'
     out = []
     for number, line in enumerate(raw, 1):
         if not line.strip():
             continue
-        expected = f'{{"previous": text, "text": text, "goals": [codes 0..{len(PUBLISHED_GOALS) - 1}]}}, or "asked": code too'
         try:
-            record = json.loads(line)
-            previous, text, goals, asked = record["previous"], record["text"], record["goals"], record.get("asked")
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            found = _read_line(json.loads(line))
+        except (ValueError, RecursionError, KeyError, TypeError):
             raise CorpusError(path, number, expected, line) from None
-        codes = [*goals, *([] if asked is None else [asked])] if isinstance(goals, list) else [None]
-        codes_are_good = all(type(code) is int and 0 <= code < len(PUBLISHED_GOALS) for code in codes)
-        if not (isinstance(previous, str | None) and isinstance(text, str) and codes_are_good):
-            raise CorpusError(path, number, expected, line)
-        out.append(LabelledByReader(previous or "", text, tuple(goals), asked))
+        out.append(found)
     if not out:
         raise CorpusError(path, None, "at least one labelled line", "none")
     return out
+
+
+def _read_line(record: dict[str, Any]) -> ReadLine:
+    """Raises ValueError, KeyError or TypeError where a record is not of the form."""
+    found = ReadLine(
+        record["previous"] or "", record["text"], tuple(record["goals"]), record.get("asked"), record.get("context")
+    )
+    codes = [*found.goals, *(() if found.asked is None else (found.asked,))]
+    if not (isinstance(found.previous, str) and isinstance(found.text, str) and isinstance(found.context, int | None)):
+        raise TypeError
+    if not all(type(code) is int and 0 <= code < len(PUBLISHED_GOALS) for code in codes):
+        raise ValueError
+    return found
 
 
 def evaluate_goal_judge(data: Path, seed: int = 0) -> dict[str, Any]:
@@ -176,23 +194,26 @@ def evaluate_goal_judge(data: Path, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def _followed(lines: Sequence[LabelledByReader], seed: int) -> dict[str, Any]:
+def _followed(lines: Sequence[ReadLine], seed: int) -> dict[str, Any]:
     """How many of the lines carry out the goal they were asked for, by their labels; {} if no line says which."""
-    obeyed = {
-        goal: np.array([code in x.goals for x in lines if x.asked == code], float) for code, goal in enumerate(PUBLISHED_GOALS)
-    }
-    obeyed = {goal: found for goal, found in obeyed.items() if len(found)}
-    if not obeyed:
+    asked = [line for line in lines if line.asked is not None]
+    if not asked:
         return {}
-    interval = bootstrap_interval(np.concatenate(list(obeyed.values())), np.random.default_rng(seed))
-    worst = min(obeyed, key=lambda goal: float(obeyed[goal].mean()))
+    obeyed = np.array([line.asked in line.goals for line in asked], float)
+    goals = np.array([line.asked for line in asked])
+    per_goal = {PUBLISHED_GOALS[goal]: float(obeyed[goals == goal].mean()) for goal in np.unique(goals)}
+    contexts = [-1 - i if line.context is None else line.context for i, line in enumerate(asked)]
+    by_context = np.array([obeyed[np.equal(contexts, context)].mean() for context in sorted(set(contexts))])
+    interval = bootstrap_interval(by_context, np.random.default_rng(seed))
+    worst = min(per_goal, key=lambda goal: per_goal[goal])
     return {
         "followed": {
-            "mean": interval.mean,
+            "mean": float(np.mean(list(per_goal.values()))),
             "mean_interval": [interval.low, interval.high],
-            "worst": float(obeyed[worst].mean()),
+            "worst": per_goal[worst],
             "worst_goal": worst,
-            "per_goal": {goal: float(found.mean()) for goal, found in obeyed.items()},
-            "n": sum(map(len, obeyed.values())),
+            "per_goal": per_goal,
+            "n": len(asked),
+            "protocol": "labelled by reading; mean over goals; intervals: 95 % bootstrap over contexts",
         }
     }

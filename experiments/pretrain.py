@@ -5,13 +5,15 @@ Talk rich in facts, talk of all kinds, answers, lines, names, more of people's t
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
 
-Every number of the recipe stands in `RECIPE`. `out/log.jsonl` gets a line every ten steps, `out/board` the same for
-TensorBoard, `out/model` the result.
+The result is the mean of the weights at the ends of the last phases. Every number of the recipe stands in `RECIPE`,
+`REPLIED_TO` and `STEERED`; the model's own lines are chosen by the persona-reader of the package. `out/log.jsonl` gets a line
+every ten steps, `out/board` the same for TensorBoard, `out/mean.json` the watched losses of the mean, `out/model` the result.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from convogym import weak_labels
@@ -143,7 +146,7 @@ STEERED = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a from-scratch model, but for its corpora."""
+    """What decides a from-scratch model, but for its corpora and the judge that chooses among its own lines."""
 
     vocabulary: int = 8192
     """ids in all, control tokens included"""
@@ -205,6 +208,8 @@ class Recipe:
 
 RECIPE = Recipe()
 OWN_PHASES = ("own", "own again")
+AVERAGED = ("more", *OWN_PHASES)
+"""phases whose weights at the end make the released ones: their mean"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
 
@@ -318,8 +323,9 @@ def pretrain(
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
+        begin = end
         if trainer.step >= end:
-            begin = end
+            _keep_end(model, out, phase, trainer.step == end)
             continue
         stop = end if until is None else min(end, until)
         if phase == "answers" and trainer.step == recipe.fact_steps + recipe.talk_steps:
@@ -338,11 +344,34 @@ def pretrain(
                 for name, value in (("loss", progress.loss), ("rate", progress.rate), *watch_losses.items()):
                     board.add_scalar(name, value, progress.step)
             report(phase, progress, watch_losses)
-        begin = end
+        _keep_end(model, out, phase, trainer.step == end)
+    if trainer.step == begin == phases(recipe, seed)[-1][-1]:
+        _average(model, out)
+        watch_losses = {name: mean_nll(model.network, examples) for name, examples in watch.items() if examples}
+        (out / "mean.json").write_text(json.dumps({"step": trainer.step, "watch": watch_losses}) + "\n", "utf-8")
     board.close()
     model.sampling = Sampling(temperature=recipe.temperature)
     model.save(out / "model", torch.float16)
     return model
+
+
+def _end_of(out: Path, phase: str) -> Path:
+    return out / f"end_of_{phase.replace(' ', '_')}.safetensors"
+
+
+def _keep_end(model: LanguageModel, out: Path, phase: str, is_end: bool) -> None:
+    """Writes the weights at the end of a phase that will be averaged, unless they are there."""
+    path = _end_of(out, phase)
+    if phase in AVERAGED and is_end and not path.exists():
+        scratch = path.with_suffix(".partial")
+        save_file({name: weight.contiguous() for name, weight in model.network.state_dict().items()}, scratch)
+        scratch.replace(path)
+
+
+def _average(model: LanguageModel, out: Path) -> None:
+    """Gives the model the mean of the weights at the ends of the phases `AVERAGED` (Izmailov et al. 2018, "SWA")."""
+    ends = [load_file(_end_of(out, phase)) for phase in AVERAGED]
+    model.network.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(0) for name in ends[0]})
 
 
 def _fresh(

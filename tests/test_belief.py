@@ -92,6 +92,13 @@ def test_a_goal_asked_in_vain_counts_once_and_an_answered_one_not_at_all() -> No
     assert once == twice != then == nothing == pytest.approx(0.4)  # and lines of the history had no goal
 
 
+def test_whose_fact_the_question_names_may_have_said_yes() -> None:
+    told = observed(seen(0.4, 0.3, 0.2, 0.1, said=((WORK, "do you work as a nurse?", "yes, i do."),)))
+    assert told["surest"] == pytest.approx(
+        0.4 / (0.4 + 0.3 + 0.35 * 0.2 + 0.1), abs=0.01
+    )  # of the nurse and the baker, the baker
+
+
 def test_the_order_of_the_line_up_tells_nothing() -> None:
     chances = (0.4, 0.3, 0.2, 0.1)
     rows = BeliefObserver(PUBLISHED_GOALS, 8).observe([seen(*chances), seen(*chances, order=(2, 0, 3, 1))])

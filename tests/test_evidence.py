@@ -27,6 +27,7 @@ RUNNER = ("so?", "i run a coffee stand with my brother floyd.")
         ("and?", "i run a coffee stand in boston with my brother floyd.", True),  # five of six words
         ("and?", "my brother floyd has two dogs.", False),  # two of four
         ("and?", "i see.", False),
+        ("and?", "i do not run a coffee stand with my brother floyd.", False),  # denied
     ],
 )
 def test_a_reply_says_again_what_an_earlier_one_has_nearly_all_words_of(line: str, reply: str, expected: bool) -> None:
@@ -39,6 +40,14 @@ def test_what_no_means_depends_on_the_question() -> None:
     assert says_again(("Do you  have kids?", "No."), earlier)
     assert not says_again(("do you have pets?", "no."), earlier)
     assert not says_again(("do you have kids?", "yes."), earlier)
+
+
+def test_what_one_word_means_depends_on_the_question_and_on_who_denies_it() -> None:
+    earlier = [("do you have kids?", "yes, two."), ("any pets?", "i have a dog.")]
+    assert says_again(("do you have kids?", "two!"), earlier)
+    assert not says_again(("do you have sisters?", "yes, two."), earlier)
+    assert says_again(("any pets?", "a dog."), earlier)
+    assert not says_again(("any pets?", "no, i don't have a dog."), earlier)
 
 
 def test_only_what_is_new_is_asked_of_the_matcher() -> None:

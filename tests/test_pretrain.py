@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from convogym import grammar
 from convogym.agents.loading import load
 from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import InputError
 from convogym.experiments.corpora import kept_apart, rarer_words, read_folder, reordered, reworded, shifted, spelled
-from convogym.experiments.pretrain import RECIPE, pretrain
+from convogym.experiments.pretrain import AVERAGED, RECIPE, pretrain
 from convogym.readers import write_dialogues
 
 TINY = dataclasses.replace(
@@ -77,8 +78,8 @@ def test_the_thousand_commonest_words_are_not_among_the_rarer_ones() -> None:
 
 
 def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> None:
-    """Cut within a phase and at borders."""
-    pretrain(folder, tmp_path / "whole", TINY, seed=3)
+    """Cut within a phase and at borders; the model is the mean of the weights at the ends of the last phases."""
+    whole = pretrain(folder, tmp_path / "whole", TINY, seed=3)
     for cut in (1, 7, 10):
         out = tmp_path / f"cut{cut}"
         pretrain(folder, out, TINY, seed=3, until=cut)
@@ -89,6 +90,12 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     ended = ["facts", "talk", "answers", "answers", "lines", "names", "names", "more", "own", "own again"]
     assert [entry["phase"] for entry in log] == ended and all(entry["watch"] for entry in log)
+
+    ends = [load_file(path) for path in sorted((tmp_path / "whole").glob("end_of_*.safetensors"))]
+    assert len(ends) == len(AVERAGED)
+    for name, weight in whole.network.state_dict().items():
+        torch.testing.assert_close(weight, torch.stack([end[name] for end in ends]).mean(0))
+    assert set(json.loads((tmp_path / "whole" / "mean.json").read_text())["watch"]) >= {"talks", "grammar"}
 
 
 def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:

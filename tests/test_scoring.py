@@ -214,9 +214,10 @@ def test_ranking_needs_enough_replies(tmp_path: Path) -> None:
 def test_labelled_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text(
-        '{"previous": "hi.", "text": "any pets?", "goals": [1]}\n\n{"previous": null, "text": "hm", "goals": [], "asked": 3}\n'
+        '{"previous": "hi.", "text": "any pets?", "goals": [1]}\n\n'
+        '{"previous": null, "text": "hm", "goals": [], "asked": 3, "context": 5}\n'
     )
-    assert read_labelled_lines(path) == [("hi.", "any pets?", (1,), None), ("", "hm", (), 3)]
+    assert read_labelled_lines(path) == [("hi.", "any pets?", (1,), None, None), ("", "hm", (), 3, 5)]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +228,8 @@ def test_labelled_lines_are_read(tmp_path: Path) -> None:
         '{"previous": "", "text": "x", "goals": [11]}',
         '{"previous": "", "text": 3, "goals": []}',
         '{"previous": "", "text": "x", "goals": [], "asked": "pets"}',
+        '{"previous": "", "text": "x", "goals": "2"}',
+        '{"previous": "", "text": "x", "asked": 1, "context": 0, "judged": [1]}',
         "[1]",
     ],
 )

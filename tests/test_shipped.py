@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from convogym import grammar
 from convogym.agents import LanguageModel, load, load_reader
+from convogym.errors import CorpusError
 from convogym.experiments import train_reader
 from convogym.experiments.collect import collect, make_env
 from convogym.experiments.demo import run_demo
@@ -46,9 +48,15 @@ def test_every_model_has_a_card_with_corpora_and_licences(name: str) -> None:
     assert "CC0 1.0" in card and "CC BY 4.0" in card and "## Measured" in card and "## Limits" in card
 
 
-def test_most_steered_lines_follow_their_goal() -> None:
-    found = evaluate_goals("persona-mini", None, 12, 0)
+def test_most_steered_lines_follow_their_goal_and_can_be_labelled_by_hand(tmp_path: Path) -> None:
+    found = evaluate_goals("persona-mini", None, 12, 0, out=tmp_path)
     assert found["n"] == 132 and found["mean"] > 0.6
+    said = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text("utf-8").splitlines()]
+    with pytest.raises(CorpusError, match="goals"):
+        evaluate_goal_judge(tmp_path / "lines.jsonl")
+    labelled = [{**line, "goals": [line["asked"]] if line["context"] < 9 else []} for line in said]
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labelled), "utf-8")
+    assert evaluate_goal_judge(tmp_path / "labelled.jsonl")["followed"]["mean"] == pytest.approx(9 / 12)
 
 
 def test_the_judges_are_informative() -> None:
