@@ -111,6 +111,13 @@ def test_the_judge_agrees_with_lines_labelled_by_reading() -> None:
     assert found["n"] == 231 and found["micro"]["f1"] > 0.6
 
 
+def test_people_hear_the_goal_in_most_lines_and_the_judge_mostly_agrees() -> None:
+    """352 lines that persona-mini said in steered-talk dev contexts, labelled by somebody who did not know the goal asked for."""
+    found = evaluate_goal_judge(Path(__file__).parent / "data" / "followed_lines.jsonl")
+    assert found["n"] == found["followed"]["n"] == 352
+    assert found["micro"]["f1"] > 0.85 and found["followed"]["mean"] > 0.8
+
+
 @pytest.mark.slow
 def test_the_quick_demo_runs_to_its_report(tmp_path: Path) -> None:
     found = run_demo(tmp_path / "demo", 0, quick=True)
