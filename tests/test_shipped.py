@@ -112,7 +112,7 @@ def test_the_judge_agrees_with_lines_labelled_by_reading() -> None:
 
 
 def test_people_hear_the_goal_in_most_lines_and_the_judge_mostly_agrees() -> None:
-    """352 lines that persona-mini said in steered-talk dev contexts, labelled by somebody who did not know the goal asked for."""
+    """352 lines of persona-mini in steered-talk dev contexts, labelled by somebody who did not know the goal asked for."""
     found = evaluate_goal_judge(Path(__file__).parent / "data" / "followed_lines.jsonl")
     assert found["n"] == found["followed"]["n"] == 352
     assert found["micro"]["f1"] > 0.85 and found["followed"]["mean"] > 0.8
