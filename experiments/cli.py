@@ -447,7 +447,7 @@ def evaluate_model(
     protocol: Annotated[
         str, typer.Option(help="convai2, personagpt (the scores of PersonaGPT's own script), or all.")
     ] = "convai2",
-    decoding: Decoding = "greedy",
+    decoding: Decoding = "mbr",
     candidates: Candidates = 8,
     seed: Seed = 0,
     json: Json = False,

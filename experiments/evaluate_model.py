@@ -44,7 +44,7 @@ def evaluate_model(
     hits: bool = True,
     progress: bool = False,
     protocol: str = "convai2",
-    decoding: str = "greedy",
+    decoding: str = "mbr",
     candidates: int = 8,
 ) -> dict[str, Any]:
     """Scores a model on the replies of a file.

@@ -129,7 +129,7 @@ def test_evaluate_model_reports_every_score(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_dialogues(tmp_path / "talks.jsonl", [grammar.dialogue(rng, "held-out", 4) for _ in range(8)])
     tiny_model().save(tmp_path / "model")
-    found = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0)
+    found = evaluate_model(str(tmp_path / "model"), tmp_path / "talks.jsonl", None, 0, decoding="greedy")
     assert found["n"] == 32 and found["dialogues"] == 8
     assert 0 <= found["f1"] <= 1 and 0 <= found["hits_at_1"] <= 1 and found["ppl_word"] > 1
     for name in (
