@@ -556,6 +556,8 @@ def benchmark(
 
     console = Console(json)
     check_env_options("train", reward)
+    if alternatives and (quick or [x for x in (out, turns, repeats) if x is not None]):
+        raise InputError("--alternatives takes none of --out, --turns, --repeats and --quick; --json prints all it finds.")
     from convogym.experiments import benchmark as benchmarking
 
     sizes = None if num_envs is None else benchmarking.parse_sizes(num_envs)
@@ -570,8 +572,6 @@ def benchmark(
     if alternatives:
         from convogym.experiments.decode_steps import SIZES, decode_steps
 
-        if out is not None:
-            raise InputError("`--alternatives` writes no files; leave out `--out` and take what `--json` prints.")
         console.result(decode_steps(loaded, sizes or SIZES, seed), "decode steps")
         return
     if out is not None:
