@@ -107,7 +107,7 @@ def score(folder: Path, seed: int) -> dict[str, Any]:
 
 def _first_share(reader: Any, dialogues: Sequence[Dialogue], rng: np.random.Generator) -> float:
     """Share of dialogues after whose first eight turns the true persona has the highest posterior."""
-    personas = [d.persona for d in dialogues if d.persona is not None]
+    personas = list(dict.fromkeys(d.persona for d in dialogues if d.persona is not None))
     hits = []
     for dialogue in dialogues:
         others = [p for p in personas if p != dialogue.persona]
