@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -589,7 +589,7 @@ class TestManyAtOnce:
             correcting = threads.submit(ann.post, f"/api/transcripts/{talk}/correct", json=body)
             assert writes.wait(20)
             looking = threads.submit(ann.get, f"/api/talks/{talk}")
-            time.sleep(0.3)  # time enough for it to come back, did it not wait
+            wait([looking], 1)  # time enough for it to come back, did it not wait
             may_write.set()
             assert (correcting.result(20).status_code, looking.result(20).status_code) == (200, 200)
         assert ok(ann, f"/api/talks/{talk}/amend", {"reply": "my words"})["turns"][0]["corrected_line"] == "good day"

@@ -200,31 +200,31 @@ def test_two_threads_on_one_taught_speaker_do_not_wait_for_each_other_for_ever()
     """One spoke a taught line and wanted the network of replies, the other spoke a reply and wanted that of taught lines."""
     model, goal = tiny_model(), "talk about sports."
     model.taught, model.taught_network = (goal,), tiny_model(seed=1).network
-    speaker, noise = model.responder(Sampling(max_tokens=12)), np.random.default_rng(0).random((9, 12))
-    waited, other_speaks = threading.Event(), threading.Event()
+    speaker, noise = model.responder(Sampling(max_tokens=12)), np.random.default_rng(0).random((4, 12))
+    begun, other_begun, said = threading.Event(), threading.Event(), list[int]()
 
     def wait(text: str) -> None:
-        if not waited.is_set():
-            other_speaks.wait(0.5)  # in vain where one waits until the other has ended
-            waited.set()
+        if not begun.is_set():
+            begun.set()
+            other_begun.wait(0.5)  # in vain where one waits until the other has ended
 
-    def line(slot: int, *goals: str, heard: Callable[[str], None] | None = None) -> Request:
-        return Request(slot, (), (), goals, noise[slot], heard)
+    def first() -> None:
+        line = Request(0, (), (), (goal,), noise[0], wait)
+        coming = deque([[(0, line)], [(1, Request(1, ("i have a dog.",), ("hi",), (), noise[1]))]])  # one a step
+        speaker.attend(lambda: coming.popleft() if coming else [], lambda key, answer: said.append(key))
 
-    def first() -> int:
-        asked = [line(slot, goal, heard=wait) for slot in range(4)]
-        return len(speaker.exchange(asked, lambda n, text: Request(n, ("i have a dog.",), (text,), (), noise[4 + n]))[1])
+    def second() -> None:
+        assert begun.wait(20)
+        line = Request(2, (), (), ("ask about pets.",), noise[2], lambda text: other_begun.set())
+        speaker.speak([line, Request(3, (), (), (goal,), noise[3])])
+        said.append(2)
 
-    def second() -> int:
-        return len(speaker.speak([line(7, "ask about pets.", heard=lambda text: other_speaks.set()), line(8, goal)]))
-
-    said = list[int]()
-    threads = [threading.Thread(target=lambda ask=ask: said.append(ask()), daemon=True) for ask in (first, second)]
+    threads = [threading.Thread(target=each, daemon=True) for each in (first, second)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(said) == [2, 4]
+    assert sorted(said) == [0, 1, 2]
 
 
 def test_only_the_texts_asked_for_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
