@@ -5,9 +5,9 @@ its beginning, is not computed again. In the `inline` layout that is all but the
 stands before the first change.
 
 All who speak take part in every step: some read the end of their prompt, the others their last token. Who has ended leaves at
-once, and who comes, as with the reply to a line, joins in the next step. How a step is computed is the business of the passes:
-compiled ones on the processor (`convogym.agents.compiled`), those of static shapes on CUDA (`convogym.agents.static_passes`),
-those of torch anywhere else (`convogym.agents.torch_passes`).
+once, and who comes, as with the reply to a line, joins in the next step. A step is one token of each, on CUDA up to eight. How
+it is computed is the business of the passes: compiled ones on the processor (`convogym.agents.compiled`), those of static
+shapes on CUDA (`convogym.agents.static_passes`), those of torch anywhere else (`convogym.agents.torch_passes`).
 
 Letters: S who speak, M new tokens, C hidden size.
 """
@@ -181,7 +181,7 @@ class Decoder:
             The utterances, in order. Each depends on its own context and noise alone.
 
         Raises:
-            InputError: a context is empty or too long, or two share a slot.
+            InputError: a context is empty or too long, two share a slot, or there is too little noise.
         """
         if len(set(slots)) != len(slots):
             raise InputError("`slots` must be distinct, got one twice.")
@@ -193,7 +193,7 @@ class Decoder:
         return [said[slot] for slot in slots]
 
     def steps(self, waiting: deque[Task], sampling: Sampling) -> Generator[list[tuple[Task, Generated]], None, None]:
-        """Speaks every task, one token of each a step, until nobody speaks and nobody waits.
+        """Speaks every task until nobody speaks and nobody waits, one token of each a step, or a few (`Passes.step`).
 
         Other threads wait until it is at its end, or closed: whoever leaves it before that must close it.
 
@@ -222,11 +222,13 @@ class Decoder:
                 yield ended
 
     def check(self, task: Task, sampling: Sampling) -> None:
-        """Raises `InputError` if a context is empty, or too long to be continued."""
+        """Raises `InputError` if a context is empty, or too long to be continued, or the noise too little for the longest."""
         if not 1 <= len(task.context) <= self.room - sampling.max_tokens:
             raise InputError(
                 f"contexts must have 1..{self.room - sampling.max_tokens} tokens, got one of {len(task.context)}."
             )
+        if len(task.noise) < sampling.max_tokens:
+            raise InputError(f"`noise` must have at least {sampling.max_tokens} numbers, got {len(task.noise)}.")
 
     def _begun(self, task: Task, sampling: Sampling) -> _Speaking:
         """The task with a row of the cache and what that lacks of its context."""

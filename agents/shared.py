@@ -19,12 +19,14 @@ from convogym.speakers import Request, Speaker, Utterance
 
 Key = TypeVar("Key")
 
+PASSING = 1 << 20  # slots from this on are of what may never be said: all of them together have half of the rows
+
 
 class Attending(Speaker, Protocol):
     """A speaker that lets requests join while it answers others; see `convogym.agents.speaking.ModelSpeaker.attend`."""
 
     def attend(
-        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | Exception], None]
     ) -> None:
         """Answers whoever asks, until nobody is being answered and nobody asks."""
 
@@ -36,7 +38,7 @@ class _Job:
         self.requests = requests
         self.slots = {request.slot for request in requests}
         self.answers: dict[int, Utterance] = {}  # by the request's number
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.left = len(requests)
         self.is_done = threading.Event()
 
@@ -59,7 +61,8 @@ class SharedSpeaker:
         Args:
             speaker: answers, in a thread that is there as long as there is something to answer.
             rows: how many requests are answered at one time at most, and for how many slots the speaker keeps what it
-                computed: those asked for last. Any number of slots may be asked for.
+                computed: those asked for last, and of slots from `PASSING` on no more than half of so many unless more are
+                asked for at one time. Any number of slots may be asked for.
         """
         self._speaker, self._rows = speaker, rows
         self._lock = threading.Lock()  # of what follows
@@ -92,7 +95,9 @@ class SharedSpeaker:
         """Answers every request, in order, beside what other threads ask; see `convogym.speakers.Speaker.speak`.
 
         Raises:
-            InputError: there are more than `rows` requests, or the speaker refuses one of them; other threads' are answered.
+            InputError: there are more than `rows` requests, two are for one slot, or the speaker refuses one of them; other
+                threads' are answered.
+            RuntimeError: the speaker broke off, which whoever was being answered is told.
         """
         if len(requests) > self._rows:
             raise InputError(f"at most {self._rows} requests may be made at once, got {len(requests)}.")
@@ -116,7 +121,7 @@ class SharedSpeaker:
         return self._speaker.embed(texts)
 
     def _answer_all(self) -> None:
-        """Lets the speaker answer until nobody waits; what goes wrong with it, whoever is being answered is told."""
+        """Lets the speaker answer until nobody waits; should it break off, whoever is being answered is told."""
         while True:
             try:
                 self._speaker.attend(self._joining, self._answered)
@@ -124,7 +129,9 @@ class SharedSpeaker:
                 with self._lock:
                     broken = self._under_way[:]
                 for job in broken:
-                    self._end(job, error)
+                    told = RuntimeError(f"the speaker broke off: {error!r}")  # each thread raises one of its own
+                    told.__cause__ = error
+                    self._end(job, told)
             with self._lock:
                 if not self._waiting:
                     self._is_speaking = False
@@ -161,11 +168,20 @@ class SharedSpeaker:
             self._row_of.move_to_end(slot)
         for slot in sorted(speaking - self._row_of.keys()):
             full = len(self._row_of) >= self._rows
-            self._row_of[slot] = self._row_of.popitem(last=False)[1] if full else len(self._row_of)
+            row = self._row_of.pop(self._given_up_for(slot, speaking)) if full else len(self._row_of)
+            self._row_of[slot] = row
 
-    def _answered(self, place: _Place, answer: Utterance | InputError) -> None:
+    def _given_up_for(self, slot: int, speaking: set[int]) -> int:
+        """Which slot loses its row to another: the longest unused, of the passing ones if they would have more than half."""
+        passing = [each for each in self._row_of if each >= PASSING]
+        idle = [each for each in passing if each not in speaking]
+        if idle and len(passing) + (slot >= PASSING) > self._rows // 2:
+            return idle[0]
+        return next(iter(self._row_of))  # those spoken in stand behind it
+
+    def _answered(self, place: _Place, answer: Utterance | Exception) -> None:
         job = place.job
-        if isinstance(answer, InputError):
+        if isinstance(answer, Exception):
             job.error = answer
         else:
             job.answers[place.number] = answer
@@ -173,7 +189,7 @@ class SharedSpeaker:
         if not job.left:
             self._end(job, job.error)
 
-    def _end(self, job: _Job, error: BaseException | None) -> None:
+    def _end(self, job: _Job, error: Exception | None) -> None:
         job.error = error
         with self._lock:
             self._under_way.remove(job)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -20,10 +22,14 @@ from convogym.speakers import Request, Utterance
 Key = TypeVar("Key")
 
 SILENCE = "..."  # what stands in the record where a speaker said nothing readable
+FACTS = 30_000  # texts whose `embed` is kept, those asked for last: all facts of a corpus, at most some 100 MB
 
 
 class ModelSpeaker:
-    """One side of many conversations, spoken by a language model (see `convogym.speakers.Speaker`)."""
+    """One side of many conversations, spoken by a language model (see `convogym.speakers.Speaker`).
+
+    May be used from any thread; who speaks makes others wait. `convogym.agents.shared` lets them join instead.
+    """
 
     def __init__(self, model: LanguageModel, sampling: Sampling | None = None) -> None:
         """Takes a model; two speakers may share it, each with its own cache. One may also speak for both sides (`exchange`).
@@ -40,7 +46,8 @@ class ModelSpeaker:
             )
         self._decoder = model.decoder()
         self._apart: Decoder | None = None  # of lines for taught goals, made when the first is asked for
-        self._facts: dict[str, npt.NDArray[np.float32]] = {}
+        self._speaking = threading.Lock()  # of both decoders at once: two threads could each hold one and want the other
+        self._embedded = functools.lru_cache(FACTS)(functools.partial(_mean_state, model))
 
     @property
     def name(self) -> str:
@@ -94,7 +101,7 @@ class ModelSpeaker:
         lines, replies = dict[int, Utterance](), dict[int, Utterance]()
         asked = deque(enumerate(requests))
 
-        def answered(place: int, answer: Utterance | InputError) -> None:
+        def answered(place: int, answer: Utterance | Exception) -> None:
             utterance = _given(answer)
             if place in lines:
                 replies[place] = utterance
@@ -106,28 +113,40 @@ class ModelSpeaker:
         return [lines[place] for place in range(len(requests))], [replies[place] for place in range(len(requests))]
 
     def attend(
-        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | Exception], None]
     ) -> None:
         """Answers whoever asks, each as soon as it is said, until nobody is being answered and nobody asks.
 
-        What is said is what `speak` would say, whoever else is being answered.
+        What is said is what `speak` would say, whoever else is being answered. Other threads' calls wait until it returns.
 
         Args:
             asked: before every step, gives the requests made since it was last asked, each with a key of the caller's.
-            answered: is told each answer under its key; an error where a persona and its last utterance alone do not fit in
-                the model's context, or where the slot is being spoken in.
+            answered: is told each answer under its key; whatever is wrong with one request is told under its own key: an
+                `InputError` where a persona and its last utterance alone do not fit in the model's context, where there is
+                too little noise, or where the slot is being spoken in. Must not call the speaker.
+
+        Raises:
+            Whatever goes wrong while it speaks, or in `asked` or `answered`; who was being answered then gets no answer.
         """
+        with self._speaking:
+            self._attend(asked, answered)
+
+    def _attend(
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | Exception], None]
+    ) -> None:
         under_way: dict[tuple[bool, Hashable], tuple[Key, Prompt]] = {}
         waiting: dict[bool, deque[Task]] = {False: deque(), True: deque()}  # True: of lines for taught goals
         steps: dict[bool, Generator[list[tuple[Task, Generated]], None, None]] = {}
         try:
             while True:
+                asking = False
                 for key, request in asked():
+                    asking = True
                     try:
                         apart, task, prompt = self._task(request)
                         if (apart, task.slot) in under_way:
                             raise InputError("`slots` must be distinct, got one twice.")
-                    except InputError as error:
+                    except Exception as error:  # whatever it is, it is this request's alone
                         answered(key, error)
                         continue
                     under_way[apart, task.slot] = key, prompt
@@ -135,7 +154,7 @@ class ModelSpeaker:
                 for apart, tasks in waiting.items():
                     if tasks and apart not in steps:
                         steps[apart] = self._decoder_of(apart).steps(tasks, self.sampling)
-                if not steps:
+                if not steps and not asking:
                     return
                 for apart in list(steps):
                     ended = next(steps[apart], None)
@@ -165,12 +184,23 @@ class ModelSpeaker:
         return self._decoder
 
     def _heard(self, request: Request) -> Callable[[Sequence[int]], None] | None:
-        """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there."""
-        heard = request.heard
-        if heard is None:
+        """Tells whoever listens to a request what was said so far, less a character of which only some bytes are there.
+
+        Who raises is told no more: their fault must not end what others are being answered.
+        """
+        if request.heard is None:
             return None
+        listening = [request.heard]
         decode = self.model.tokenizer.decode
-        return lambda ids: heard(" ".join(decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
+
+        def tell(ids: Sequence[int]) -> None:
+            try:
+                for heard in listening:
+                    heard(" ".join(decode(ids).split()).rstrip("\N{REPLACEMENT CHARACTER}"))
+            except Exception:
+                listening.clear()
+
+        return tell
 
     def _utterance(self, generated: Generated, dropped: bool) -> Utterance:
         text = " ".join(self.model.tokenizer.decode(generated.ids).split())
@@ -184,23 +214,25 @@ class ModelSpeaker:
             is_context_dropped=dropped,
         )
 
-    @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Mean last hidden state (`GPT2.standardised`) of each text standing alone, eos included, (len(texts), feature_size).
 
-        Computed once a text and kept: facts come back in every episode.
+        Computed once a text and kept, of the `FACTS` texts asked for last: facts come back in every episode.
         """
-        tokenizer, network = self.model.tokenizer, self.model.network
-        for text in texts:
-            if text not in self._facts:
-                ids = [*tokenizer.encode(text), tokenizer.eos][: network.shape.n_positions]
-                hidden = network.hidden(torch.tensor([ids], device=self.model.device))[0]  # (T, C)
-                self._facts[text] = network.standardised(hidden.mean(0)).float().cpu().numpy()
-        return np.stack([self._facts[text] for text in texts]) if texts else np.zeros((0, self.feature_size), np.float32)
+        return np.stack([self._embedded(text) for text in texts]) if texts else np.zeros((0, self.feature_size), np.float32)
 
 
-def _given(answer: Utterance | InputError) -> Utterance:
-    if isinstance(answer, InputError):
+@torch.inference_mode()
+def _mean_state(model: LanguageModel, text: str) -> npt.NDArray[np.float32]:
+    tokenizer, network = model.tokenizer, model.network
+    ids = [*tokenizer.encode(text), tokenizer.eos][: network.shape.n_positions]
+    hidden = network.hidden(torch.tensor([ids], device=model.device))[0]  # (T, C)
+    vector: npt.NDArray[np.float32] = network.standardised(hidden.mean(0)).float().cpu().numpy()
+    return vector
+
+
+def _given(answer: Utterance | Exception) -> Utterance:
+    if isinstance(answer, Exception):
         raise answer
     return answer
 

@@ -1,7 +1,8 @@
 """Many people at once: who they are, their talks, what each may see. Knows sessions and the store; knows nothing of HTTP.
 
 A person is a pseudonym, made from the invite token and from nothing else. Everybody sees their own talks only. All methods may
-be called from many threads: a talk does one thing at a time, and the model answers all talks that wait in one batch.
+be called from many threads: a talk does one thing at a time, and the model answers all talks at once: who asks while it speaks
+joins before the next token, on CUDA before the next step of up to eight.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import secrets
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ CONSENT = (
 )
 TURNS = 40  # after which a talk ends
 MOST_OPEN = 12  # talks of one person in memory; an older one comes back from its record when it is asked for
-MOST_WAITING = 8  # acts asked of one talk at one time: whoever sends a hundred would take the threads that serve others
+MOST_WAITING = 8  # acts of one person at one time: whoever sends a hundred would take the threads that serve others
+MOST_JUDGED = 50_000  # lines of which is kept whether they followed their goals, those asked about last
 LOCAL = "local"  # the pseudonym where there are no tokens and only this computer can connect
 TOKEN_BYTES = 16
 FEWEST_TOKEN_CHARS = 16  # shorter ones could be guessed
@@ -53,7 +55,7 @@ class NoConsent(Exception):
 
 
 class Busy(Exception):
-    """Too much is being asked of one talk at once."""
+    """One person asks too much at once."""
 
 
 class NotFound(Exception):
@@ -97,8 +99,16 @@ class _Open:
 
     session: Session | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class _Visitor:
+    """What a person is doing."""
+
     asked: int = 0
     """how many acts are being done or wait"""
+    forgetting: threading.Lock = field(default_factory=threading.Lock)
+    """held while all that is theirs is deleted: who agrees again meanwhile begins after it"""
 
 
 @dataclass
@@ -139,10 +149,11 @@ class Service:
         self._by_pseudonym = {pseudonym(token): token for token in tokens or ()}
         self._consents = Path(f"{store.path}.consents.jsonl")
         self._agreed = _read_consents(self._consents)
-        self._judge, self._follows = judge, dict[tuple[str, str, str], bool]()  # by what was said before, line and goal
+        self._judge, self._judging = judge, threading.Lock()
+        self._follows: OrderedDict[tuple[str, str, str], bool] = OrderedDict()  # by what was said before, line and goal
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()  # by person and talk
+        self._visitors: defaultdict[str, _Visitor] = defaultdict(_Visitor)  # by person
         self._lock = threading.RLock()
-        self._forgetting = threading.Lock()  # whoever agrees again while their talks are deleted begins after it
         self._places = 0
         self._seeds = np.random.default_rng([seed, store.count()])
         self.speak_with(goal_speaker, responder)
@@ -175,10 +186,14 @@ class Service:
         return name
 
     def agree(self, person: str) -> None:
-        """Records that a person has read and agreed to `CONSENT`; waits while somebody's talks are being deleted."""
+        """Records that a person has read and agreed to `CONSENT`; waits while their talks are being deleted.
+
+        Raises:
+            Busy: `MOST_WAITING` acts of theirs are being done or wait already.
+        """
         if person in self._agreed:
             return
-        with self._forgetting, self._lock:
+        with self._place_for(person) as visitor, visitor.forgetting, self._lock:
             if person not in self._agreed:
                 record = {"person": person, "when": utc_now(), "text": hashlib.sha256(CONSENT.encode()).hexdigest()}
                 with self._consents.open("a", encoding="utf-8") as file:
@@ -197,9 +212,18 @@ class Service:
         """Deletes all talks of a person and their consent; returns how many talks there were.
 
         What is being said is said before; what was asked for after it is refused (`NoConsent`).
+
+        Raises:
+            Busy: they are being deleted already.
         """
-        with self._forgetting:
+        with self._lock:
+            forgetting = self._visitors[person].forgetting
+        if not forgetting.acquire(blocking=False):
+            raise Busy("what is recorded of you is being deleted already.")
+        try:
             return self._forget(person)
+        finally:
+            forgetting.release()
 
     def _forget(self, person: str) -> int:
         with self._lock:
@@ -253,7 +277,7 @@ class Service:
 
         Raises:
             NotFound: the person has no such talk going on.
-            Busy: `MOST_WAITING` acts of this talk are being done or wait already.
+            Busy: `MOST_WAITING` acts of the person's are being done or wait already.
             InputError: it cannot be done; the talk is as it was.
         """
         with self._session(person, talk) as session:
@@ -300,19 +324,23 @@ class Service:
     def correct(self, person: str, episode_id: str, turn: int, line: str | None, reply: str | None) -> dict[str, Any]:
         """Says what a turn of a recorded talk should have been."""
         self._mine(person, episode_id)
-        if not self._done_in_memory(person, episode_id, lambda session: session.correct(turn, line, reply)):
-            self._store.correct(episode_id, turn, line, reply)
+        with self._alone(person, episode_id) as found:
+            if found.session is not None:  # which does not look at its record again
+                found.session.correct(turn, line, reply)
+            else:
+                self._store.correct(episode_id, turn, line, reply)
         return self.transcript(person, episode_id)
 
     def rate(self, person: str, episode_id: str, turn: int | None, value: float | None) -> dict[str, Any]:
         """Marks a turn of a recorded talk, or the whole talk."""
         self._mine(person, episode_id)
-        if self._done_in_memory(person, episode_id, lambda session: session.rate(value, turn)):
-            pass
-        elif turn is None:
-            self._store.rate_talk(episode_id, value)
-        else:
-            self._store.rate(episode_id, turn, value)
+        with self._alone(person, episode_id) as found:
+            if found.session is not None:
+                found.session.rate(value, turn)
+            elif turn is None:
+                self._store.rate_talk(episode_id, value)
+            else:
+                self._store.rate(episode_id, turn, value)
         return self.transcript(person, episode_id)
 
     def data(self, person: str) -> Iterator[str]:
@@ -325,6 +353,9 @@ class Service:
 
         `days` has for each day (UTC) with steered turns how many there were, how many lines were corrected, and of the
         model's own lines for published goals the share that followed them, by the judge; None where there was none.
+
+        Raises:
+            Busy: `MOST_WAITING` acts of the person's are being done or wait already.
         """
         counts = {"talks": 0, "turns": 0, "corrections": 0, "comparisons": 0, "ratings": 0}
         goals: dict[str, int] = {}
@@ -346,26 +377,44 @@ class Service:
                         day.lines.append((before, turn.line, turn.goal))
                 before = turn.reply
         told = [
-            {"day": name, "turns": day.turns, "corrected": day.corrected, "followed": self._followed(day.lines)}
+            {"day": name, "turns": day.turns, "corrected": day.corrected, "followed": self._followed(person, day.lines)}
             for name, day in sorted(days.items())
         ]
         return {**counts, "goals": goals, "days": told, "talks_of_all": self._store.count()}
 
     # --- inside -------------------------------------------------------------------------------------------------------------
 
-    def _followed(self, lines: Sequence[tuple[str, str, str]]) -> float | None:
+    @contextmanager
+    def _place_for(self, person: str) -> Iterator[_Visitor]:
+        """A place among those whom threads serve; raises `Busy` where the person has `MOST_WAITING` of them."""
+        with self._lock:
+            visitor = self._visitors[person]
+            if visitor.asked >= MOST_WAITING:
+                raise Busy("we are still busy with what you asked before; wait for its answer.")
+            visitor.asked += 1
+        try:
+            yield visitor
+        finally:
+            with self._lock:
+                visitor.asked -= 1
+
+    def _followed(self, person: str, lines: Sequence[tuple[str, str, str]]) -> float | None:
         """The share of lines that follow their goals, by the judge, who is asked about each once."""
         from convogym.agents.reader import FOLLOWS
 
         if self._judge is None or not lines:
             return None
-        with self._lock:
-            new = [line for line in dict.fromkeys(lines) if line not in self._follows]
+        with self._place_for(person), self._judging:
+            follows = {line: self._follows.pop(line) for line in dict.fromkeys(lines) if line in self._follows}
+            new = [line for line in dict.fromkeys(lines) if line not in follows]
             if new:
                 chances = self._judge().probabilities([before for before, _, _ in new], [line for _, line, _ in new])
                 for line, chance in zip(new, chances, strict=True):
-                    self._follows[line] = bool(chance[DEFAULT_GOALS.code(line[2])] >= FOLLOWS)
-            return sum(self._follows[line] for line in lines) / len(lines)
+                    follows[line] = bool(chance[DEFAULT_GOALS.code(line[2])] >= FOLLOWS)
+            self._follows |= follows
+            while len(self._follows) > MOST_JUDGED:
+                self._follows.popitem(last=False)
+        return sum(follows[line] for line in lines) / len(lines)
 
     def _next_place(self) -> int:
         with self._lock:
@@ -392,47 +441,34 @@ class Service:
         )
 
     @contextmanager
-    def _session(self, person: str, talk: str) -> Iterator[Session]:
+    def _alone(self, person: str, talk: str) -> Iterator[_Open]:
+        """Meanwhile nothing else is done in a talk, whether it is in memory or only in its record."""
         key = (person, talk)
-        while True:
-            with self._lock:
-                found = self._open.setdefault(key, _Open())
-                self._open.move_to_end(key)
-                if found.asked >= MOST_WAITING:
-                    raise Busy("this talk is still busy with what you asked before; wait for its answer.")
-                found.asked += 1
-            try:
+        with self._place_for(person):
+            while True:
+                with self._lock:
+                    found = self._open.setdefault(key, _Open())
+                    self._open.move_to_end(key)
                 with found.lock:
                     if self._open.get(key) is not found:  # it left memory while this thread waited
                         continue
-                    self.check_agreed(person)  # they may have deleted everything meanwhile
-                    if found.session is None:
-                        try:
-                            found.session = self._recalled(person, talk)
-                        except BaseException:
+                    try:
+                        self.check_agreed(person)  # they may have deleted everything meanwhile
+                        yield found
+                    finally:
+                        if found.session is None:
                             with self._lock:
                                 del self._open[key]
-                            raise
-                        with self._lock:
-                            self._make_room(person)
-                    yield found.session
                     return
-            finally:
-                with self._lock:
-                    found.asked -= 1
 
-    def _done_in_memory(self, person: str, talk: str, act: Callable[[Session], object]) -> bool:
-        """Does something in a talk, and so in its record, if it is in memory, where its record is not looked at again."""
-        with self._lock:
-            found = self._open.get((person, talk))
-        if found is None:
-            return False
-        with found.lock:
-            if found.session is None or self._open.get((person, talk)) is not found:  # it left memory meanwhile
-                return False
-            self.check_agreed(person)
-            act(found.session)
-            return True
+    @contextmanager
+    def _session(self, person: str, talk: str) -> Iterator[Session]:
+        with self._alone(person, talk) as found:
+            if found.session is None:
+                found.session = self._recalled(person, talk)
+                with self._lock:
+                    self._make_room(person)
+            yield found.session
 
     def _recalled(self, person: str, talk: str) -> Session:
         """A talk from its record."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convogym.agents.shared import PASSING
 from convogym.dialogue import MAX_UTTERANCE_CHARS, Persona, check_text
 from convogym.envs.infos import turn_record
 from convogym.envs.observations import make_observer
@@ -28,7 +29,7 @@ from convogym.speakers import HUMAN, Request, Speaker, Utterance
 from convogym.store import EpisodeStore
 
 FREE_TALK = "talk freely."  # the one goal of a recorded talk that nobody steered
-LOOK_AHEAD_SLOT = 1 << 20  # this, times the number of a talk's place from 1: slots of lines that may never be said
+LOOK_AHEAD_SLOT = PASSING  # this, times the number of a talk's place from 1: slots of lines that may never be said
 _TRIES = 8  # how many lines are drawn to find one that differs from those already proposed
 
 

@@ -69,7 +69,7 @@ class EchoSpeaker:
         return [Utterance(text, len(words(text)), features(text), -0.5 * len(words(text)), **self.marks) for text in texts]
 
     def attend(
-        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | Exception], None]
     ) -> None:
         """Answers one after the other; `asked` is asked again when all who asked are answered."""
         while asking := list(asked()):

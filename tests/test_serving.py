@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from convogym.agents.sampling import Sampling  # noqa: E402
 from convogym.agents.shared import SharedSpeaker  # noqa: E402
 from convogym.episodes import Episode  # noqa: E402
 from convogym.errors import InputError  # noqa: E402
+from convogym.experiments import serving  # noqa: E402
 from convogym.experiments.cli import app as program  # noqa: E402
 from convogym.experiments.serving import MOST_OPEN, MOST_WAITING, Service, add_tokens, pseudonym, read_tokens  # noqa: E402
 from convogym.experiments.web import MAX_BODY, make_app  # noqa: E402
@@ -286,6 +287,28 @@ class TestPeople:
         ok(ann, f"/api/talks/{begun(ann, 'talk')}/say", {"line": "hello again"})
         assert store.count() == 1
 
+    def test_who_deletes_their_data_makes_nobody_else_wait_and_does_it_once(self, store: EpisodeStore) -> None:
+        speaker = Held()
+        service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(speaker), small_personas(), store, frozenset({ANN, BOB}))
+        ann = client_of(service, ANN)
+        talk = begun(ann, "talk")
+        speaker.may_go.clear()
+        speaker.has_begun.clear()
+        with ThreadPoolExecutor(4) as threads:
+            saying = threads.submit(ann.post, f"/api/talks/{talk}/say", json={"line": "my secret"})
+            assert speaker.has_begun.wait(20)
+            deleting = threads.submit(ann.delete, "/api/me/data")
+            while ann.get("/api/me").status_code == 200:
+                pass
+            with pytest.raises(serving.Busy, match="already"):
+                service.forget(pseudonym(ANN))
+            agreeing = threads.submit(client_of, service, BOB)
+            ok(agreeing.result(20), "/api/me", method="GET")
+            assert not deleting.done()
+            speaker.may_go.set()
+            assert (saying.result(20).status_code, deleting.result(20).status_code) == (200, 200)
+        assert store.count() == 0
+
     def test_nothing_is_open_without_a_token_and_nothing_before_agreeing(self, store: EpisodeStore) -> None:
         service = service_of(store)
         paths = app_of(service).openapi()["paths"]
@@ -518,6 +541,98 @@ class TestManyAtOnce:
         said = {f"line {n}" for n, code in enumerate(codes) if code == 200}
         assert {turn.line for turn in episode.turns} == said and len(episode.turns) == MOST_WAITING
         assert len(ok(ann, f"{talk}/say", {"line": "and now"})["turns"]) == MOST_WAITING + 1
+
+    def test_a_hundred_corrections_and_lines_in_many_talks_take_no_more_places_than_lines_in_one(
+        self, store: EpisodeStore
+    ) -> None:
+        """Corrections of records did not count, and each talk had a bound of its own."""
+        speaker = Held()
+        service = Service(SharedSpeaker(EchoSpeaker()), SharedSpeaker(speaker), small_personas(), store, frozenset({ANN, BOB}))
+        ann, bob = client_of(service, ANN), client_of(service, BOB)
+        talks, other = [begun(ann, "talk") for _ in range(MOST_OPEN)], begun(bob, "talk")
+        ok(ann, f"/api/talks/{talks[0]}/say", {"line": "hello"})
+        speaker.may_go.clear()
+        speaker.has_begun.clear()
+        with ThreadPoolExecutor(100) as threads:
+            sent = [threads.submit(ann.post, f"/api/talks/{talks[0]}/say", json={"line": "slowly"})]
+            assert speaker.has_begun.wait(20)
+            for n in range(33):
+                correction, mark = {"turn": 1, "line": f"line {n}"}, {"turn": 1, "value": n}
+                sent.append(threads.submit(ann.post, f"/api/transcripts/{talks[0]}/correct", json=correction))
+                sent.append(threads.submit(ann.post, f"/api/transcripts/{talks[0]}/rate", json=mark))
+                sent.append(threads.submit(ann.post, f"/api/talks/{talks[n % MOST_OPEN]}/say", json={"line": f"line {n}"}))
+            while sum(each.done() for each in sent) < 100 - MOST_WAITING:
+                time.sleep(0.01)
+            assert bob.get(f"/api/talks/{other}").status_code == 200  # while they wait
+            speaker.may_go.set()
+            codes = [each.result(20).status_code for each in sent]
+        assert sorted(codes) == [200] * MOST_WAITING + [429] * (100 - MOST_WAITING)
+
+    def test_a_correction_of_a_talk_that_is_coming_back_to_memory_is_in_it(
+        self, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The talk came back without it while it was being written, and the next change of the turn wrote over it."""
+        first = client_of(service_of(store), ANN)
+        talk = begun(first, "talk")
+        ok(first, f"/api/talks/{talk}/say", {"line": "hello"})
+        ann = client_of(service_of(store), ANN)  # after a restart: the talk is in its record only
+        writes, may_write, correct = threading.Event(), threading.Event(), store.correct
+
+        def slowly(*arguments: Any) -> None:
+            writes.set()
+            assert may_write.wait(20)
+            correct(*arguments)
+
+        monkeypatch.setattr(store, "correct", slowly)
+        with ThreadPoolExecutor(2) as threads:
+            body = {"turn": 1, "line": "good day"}
+            correcting = threads.submit(ann.post, f"/api/transcripts/{talk}/correct", json=body)
+            assert writes.wait(20)
+            looking = threads.submit(ann.get, f"/api/talks/{talk}")
+            wait([looking], 1)  # time enough for it to come back, did it not wait
+            may_write.set()
+            assert (correcting.result(20).status_code, looking.result(20).status_code) == (200, 200)
+        assert ok(ann, f"/api/talks/{talk}/amend", {"reply": "my words"})["turns"][0]["corrected_line"] == "good day"
+        [episode] = store.episodes()
+        assert episode.turns[0].corrected_line == "good day"
+
+    def test_who_looks_at_their_numbers_makes_nobodys_talk_wait(self, store: EpisodeStore) -> None:
+        judges, may_go = threading.Event(), threading.Event()
+
+        def slow() -> FakeJudge:
+            judges.set()
+            assert may_go.wait(20)
+            return FakeJudge()
+
+        service = Service(EchoSpeaker(), EchoSpeaker(), small_personas(), store, frozenset({ANN, BOB}), judge=slow)
+        ann, bob = client_of(service, ANN), client_of(service, BOB)
+        steered, free = begun(ann), begun(bob, "talk")
+        ok(ann, f"/api/talks/{steered}/propose", {"action": 1})
+        ok(ann, f"/api/talks/{steered}/say", {})
+        with ThreadPoolExecutor(100) as threads:
+            looking = [threads.submit(ann.get, "/api/me/dashboard") for _ in range(50)]
+            assert judges.wait(20)
+            saying = threads.submit(bob.post, f"/api/talks/{free}/say", json={"line": "hello"})
+            assert saying.result(20).status_code == 200 and not all(each.done() for each in looking)
+            while sum(each.done() for each in looking) < 50 - MOST_WAITING:
+                time.sleep(0.01)
+            may_go.set()
+            codes = [each.result(20).status_code for each in looking]
+        assert sorted(codes) == [200] * MOST_WAITING + [429] * (50 - MOST_WAITING)
+
+    def test_what_the_judge_said_is_kept_of_the_lines_asked_about_last(
+        self, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(serving, "MOST_JUDGED", 2)
+        service = Service(EchoSpeaker(), EchoSpeaker(), small_personas(), store, None, judge=FakeJudge)
+        client = client_of(service, "")
+        talk = begun(client)
+        for action in (1, 2, 3):
+            ok(client, f"/api/talks/{talk}/propose", {"action": action})
+            ok(client, f"/api/talks/{talk}/say", {})
+        for _ in range(2):
+            assert ok(client, "/api/me/dashboard", method="GET")["days"][0]["followed"] == 1.0
+        assert len(service._follows) == 2
 
 
 class TestCommand:

@@ -1,6 +1,7 @@
 """One speaker for many threads: batches, rows, errors; and nobody's answer depends on who else asks."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -11,8 +12,9 @@ import pytest
 from fakes import EchoSpeaker, Key
 from tiny import tiny_model
 
+from convogym.agents import speaking
 from convogym.agents.sampling import Sampling
-from convogym.agents.shared import SharedSpeaker
+from convogym.agents.shared import PASSING, SharedSpeaker
 from convogym.errors import InputError
 from convogym.speakers import Request, Utterance
 
@@ -30,7 +32,7 @@ class Slow(EchoSpeaker):
         self.joined: list[int] = []  # how many, each time somebody did
 
     def attend(
-        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | InputError], None]
+        self, asked: Callable[[], Iterable[tuple[Key, Request]]], answered: Callable[[Key, Utterance | Exception], None]
     ) -> None:
         def counted() -> Iterable[tuple[Key, Request]]:
             joining = list(asked())
@@ -92,6 +94,7 @@ def test_a_speaker_that_breaks_is_told_to_all_whom_it_was_answering_and_answers_
     speaker = Slow()
     answers = ask_while_it_speaks(speaker, [[request(1, "broken")], [request(2)]])
     assert [type(each) for each in answers] == [RuntimeError, RuntimeError]
+    assert answers[0] is not answers[1]  # two threads that raise one would write into each other's traceback
     shared = SharedSpeaker(speaker)
     for text in ("broken", "hi", "broken", "hi"):
         with pytest.raises(RuntimeError, match="broken") if text == "broken" else nullcontext():
@@ -131,6 +134,106 @@ def test_a_talk_keeps_its_row_as_long_as_no_other_needs_it() -> None:
     for slot in (7, 9, 7, 5, 7, 9):
         shared.speak([request(slot)])
     assert [each.slot for each in speaker.requests] == [0, 1, 0, 1, 0, 1]  # 9 lost its row to 5, and took it back
+
+
+def test_lines_that_may_never_be_said_share_half_of_the_rows_and_no_talk_loses_its_own_to_them() -> None:
+    """Each talk's eleven lines looked ahead at had rows of their own: six people took all the 64."""
+    speaker = EchoSpeaker()
+    shared = SharedSpeaker(speaker, 8)
+    shared.speak([request(slot) for slot in range(4)])
+    kept = {each.slot for each in speaker.requests}
+    for place in (1, 2, 3):
+        shared.speak([request(PASSING * place + number) for number in range(4)])
+    shared.speak([request(slot) for slot in range(4)])
+    assert {each.slot for each in speaker.requests[-4:]} == kept
+    shared.speak([request(PASSING + number) for number in range(8)])  # more than half at one time are answered all the same
+    assert len({each.slot for each in speaker.requests[-8:]}) == 8
+    shared.speak([request(9)])
+    assert [slot for slot in shared._row_of if slot < PASSING] == [9]  # and lose first what is more than half
+    shared.speak([request(slot) for slot in range(10, 13)])
+    assert [slot for slot in shared._row_of if slot < PASSING] == [9, 10, 11, 12]
+
+
+def test_what_is_wrong_with_one_request_ends_nobody_elses() -> None:
+    """Too little noise, a text that is none, a listener that raises: each ended all who were being answered."""
+    model = tiny_model()
+    sampling = Sampling(max_tokens=8)
+    expected = [model.responder(sampling).speak([request(slot)])[0].text for slot in range(6)]
+    ends = list[str]()
+
+    def fail(text: str) -> None:
+        ends.append(text)
+        raise OSError("nobody is there")
+
+    asked = [
+        request(0),
+        replace(request(1), noise=np.zeros(7)),
+        request(2),
+        replace(request(3), history=(None,)),  # type: ignore[arg-type]  # the mistake
+        replace(request(4), heard=fail),
+        request(5),
+    ]
+    answers = dict[int, Utterance | Exception]()
+    queue = deque(enumerate(asked))
+
+    def joining() -> Iterable[tuple[int, Request]]:
+        return [queue.popleft()] if queue else []
+
+    model.responder(sampling).attend(joining, lambda key, answer: answers.update({key: answer}))
+    said = {key: answer.text for key, answer in answers.items() if isinstance(answer, Utterance)}
+    assert said == {key: expected[key] for key in (0, 2, 4, 5)}
+    assert isinstance(answers[1], InputError) and "at least 8" in str(answers[1])
+    assert isinstance(answers[3], Exception) and len(ends) == 1
+
+
+def test_a_speaker_asks_again_after_all_who_asked_were_refused() -> None:
+    model = tiny_model()
+    queue = deque([(0, replace(request(0), noise=np.zeros(1))), (1, request(1))])
+    answers = dict[int, Utterance | Exception]()
+    model.responder(Sampling(max_tokens=8)).attend(
+        lambda: [queue.popleft()] if queue else [], lambda key, answer: answers.update({key: answer})
+    )
+    assert isinstance(answers[0], InputError) and isinstance(answers[1], Utterance)
+
+
+def test_two_threads_on_one_taught_speaker_do_not_wait_for_each_other_for_ever() -> None:
+    """One spoke a taught line and wanted the network of replies, the other spoke a reply and wanted that of taught lines."""
+    model, goal = tiny_model(), "talk about sports."
+    model.taught, model.taught_network = (goal,), tiny_model(seed=1).network
+    speaker, noise = model.responder(Sampling(max_tokens=12)), np.random.default_rng(0).random((4, 12))
+    begun, other_begun, said = threading.Event(), threading.Event(), list[int]()
+
+    def wait(text: str) -> None:
+        if not begun.is_set():
+            begun.set()
+            other_begun.wait(0.5)  # in vain where one waits until the other has ended
+
+    def first() -> None:
+        line = Request(0, (), (), (goal,), noise[0], wait)
+        coming = deque([[(0, line)], [(1, Request(1, ("i have a dog.",), ("hi",), (), noise[1]))]])  # one a step
+        speaker.attend(lambda: coming.popleft() if coming else [], lambda key, answer: said.append(key))
+
+    def second() -> None:
+        assert begun.wait(20)
+        line = Request(2, (), (), ("ask about pets.",), noise[2], lambda text: other_begun.set())
+        speaker.speak([line, Request(3, (), (), (goal,), noise[3])])
+        said.append(2)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(said) == [0, 1, 2]
+
+
+def test_only_the_texts_asked_for_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speaking, "FACTS", 3)
+    speaker = tiny_model().responder()
+    texts = [f"i have {number} dogs." for number in range(7)]
+    together = speaker.embed(texts)
+    assert speaker._embedded.cache_info().currsize == 3
+    assert together.tobytes() == np.stack([speaker.embed([text])[0] for text in texts]).tobytes()
 
 
 def test_a_real_model_says_to_many_threads_what_it_says_to_one() -> None:
