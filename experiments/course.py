@@ -104,6 +104,7 @@ class Course:
         seed: int,
         person: str | None = None,
         lora: int = 0,
+        order: str = "random",
     ) -> None:
         """Chooses what to ask, which takes seconds.
 
@@ -116,9 +117,10 @@ class Course:
             seed: of everything.
             person: whose answers they are, see `Asking`.
             lora: rank of low-rank adapters, see `teaching.learn`.
+            order: in which moments are asked, see `teaching.questions`.
 
         Raises:
-            InputError: the goal or the count cannot be used.
+            InputError: the goal, the count or the order cannot be used.
         """
         taught.check_new(goal)
         if not FEWEST <= count <= MOST:
@@ -126,7 +128,7 @@ class Course:
         self._taught, self._model, self._reader, self._seed = taught, model, reader, seed
         self._parent, self._lora = taught.current, lora
         known = [lesson for lesson in taught.lessons(goal) if lesson.person == person]
-        asked = teaching.questions(model, goal, teaching.teaching_contexts(seed), teaching.POOL, seed)
+        asked = teaching.questions(model, goal, teaching.teaching_contexts(seed), teaching.POOL, seed, order)
         self.asking = Asking([question for _, question in asked], count, goal, known, taught.add, person)
         self.report: teaching.Report | None = None
         """what learning came to; None before"""

@@ -35,6 +35,9 @@ def teach(
         int,
         typer.Option(min=0, help="Rank of low-rank adapters that learn alone (extra lora); 0 = the whole network learns."),
     ] = 0,
+    order: Annotated[
+        str, typer.Option(help="Which moments are asked: random, or informative, where the model is unsure.")
+    ] = "random",
     restore: Annotated[int | None, typer.Option(min=0, help="Put this version in use, 0 = untaught; teach nothing.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colours, for screen readers; so it is in a pipe.")] = False,
     seed: Seed = 0,
@@ -67,7 +70,7 @@ def teach(
     read = chat.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     try:
         with stoppable(lambda: f"Your answers are in {out}; the model is as it was."):
-            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed, lora=lora)
+            course = Course(goal, taught, load(taught.model), load_reader(), count=lessons, seed=seed, lora=lora, order=order)
             report, kept = teaching_at_terminal.teach(
                 course, read, say, steps=teaching.STEPS, bar=lambda steps: console.bar(steps, "learning", "step")
             )
@@ -196,7 +199,7 @@ def benchmark_load(
 def evaluate_teaching(
     goals: Annotated[int, typer.Option(min=1, help="How many of steered-talk's ten extra goals to teach.")] = 10,
     corrections: Annotated[int, typer.Option(min=1, help="Corrections for each.")] = 20,
-    order: Annotated[str, typer.Option(help="Which moments are asked first: informative, or random.")] = "informative",
+    order: Annotated[str, typer.Option(help="Which moments are asked first: random, or informative.")] = "random",
     procedure: Annotated[
         str,
         typer.Option(help="How it learns: rehearsed, as `convogym teach`; or original, one new and one old pair a call."),

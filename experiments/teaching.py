@@ -17,6 +17,7 @@ import numpy as np
 
 from convogym import steered_talk
 from convogym.dialogue import Dialogue
+from convogym.errors import UnknownNameError
 from convogym.experiments.console import ignore_ticks
 from convogym.experiments.corpora import own_corpora, spelled
 from convogym.experiments.taught_set import Lesson
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from convogym.agents.reader import Reader
     from convogym.agents.scoring import Context
 
-ORDERS = ("informative", "random")
+ORDERS = ("random", "informative")
 PROCEDURES = ("rehearsed", "original")
 POOL = 120  # contexts that questions are chosen from
 STEPS = 40  # optimiser steps of one teaching, some 28 seconds of one core
@@ -67,7 +68,7 @@ class Question:
 
 
 def questions(
-    model: LanguageModel, goal: str, contexts: Sequence[Context], count: int, seed: int, order: str = "informative"
+    model: LanguageModel, goal: str, contexts: Sequence[Context], count: int, seed: int, order: str = "random"
 ) -> list[tuple[int, Question]]:
     """What to ask a person about a new goal, in the order of asking.
 
@@ -77,14 +78,20 @@ def questions(
         contexts: where lines could be said.
         count: how many questions, at most as many as there are contexts.
         seed: of the proposals and of a random order.
-        order: one of `ORDERS`: unsure and unlike moments first (`agents.informative`), or any.
+        order: one of `ORDERS`: any moments, or unsure and unlike ones first (`agents.informative`), which saves no corrections
+            (docs/people.md).
 
     Returns:
         (index of the context, question) pairs.
+
+    Raises:
+        UnknownNameError: there is no such order.
     """
     from convogym.agents.informative import most_informative
     from convogym.agents.scoring import said_lines
 
+    if order not in ORDERS:
+        raise UnknownNameError("order", order, ORDERS)
     said = said_lines(model, contexts, [goal], seed)
     count = min(count, len(said))
     if order == "informative":

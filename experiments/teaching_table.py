@@ -17,7 +17,7 @@ from convogym.experiments.evaluate_teaching import PROTOCOL, evaluate_teaching
 COUNTS = (20, 10, 5)  # corrections a goal
 CELLS = (
     *((count, order, "rehearsed") for order in teaching.ORDERS for count in COUNTS),
-    (COUNTS[0], "informative", "original"),
+    (COUNTS[0], teaching.ORDERS[0], "original"),
 )
 """corrections, order and procedure of every line of the table, the most wanted first"""
 

@@ -499,7 +499,7 @@ async function restore(version) {
 }
 
 on("course-form", "submit", async () => {
-  get("status").textContent = "Looking for moments where the model is unsure ...";
+  get("status").textContent = "Looking for moments to ask about ...";
   await teach("begin", { goal: get("course-goal").value.trim(), answers: Number(get("course-answers").value) });
   get("status").textContent = "";
   get("answer").focus();
