@@ -14,25 +14,25 @@ _NS = (3.4445, -4.7750, 2.0315)
 _NS_STEPS = 5
 
 
-def orthogonalised(gradient: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values land in about 0.7..1.2."""
+def orthogonalised(gradient: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: singular values land in about 0.7..1.2. Products are of the given type."""
     a, b, c = _NS
-    x = gradient / (gradient.norm() + 1e-7)
+    x = (gradient / (gradient.norm() + 1e-7)).to(dtype)
     tall = x.size(0) > x.size(1)
     if tall:
         x = x.T
     for _ in range(_NS_STEPS):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    out: Tensor = x.T if tall else x
+    out: Tensor = (x.T if tall else x).to(gradient.dtype)
     return out
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalised (Jordan et al. 2024), in float32.
+    """Momentum whose update is orthogonalised (Jordan et al. 2024), in float32 unless told otherwise.
 
-    `torch.optim.Muon` does the same in bfloat16, which processors without bfloat16 arithmetic emulate: sixty times slower
-    here.
+    `torch.optim.Muon` does the same in bfloat16 always, which processors without bfloat16 arithmetic emulate: sixty times
+    slower on such a one.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Muon(torch.optim.Optimizer):
         lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        bf16: bool = False,
     ) -> None:
         """Takes matrices only.
 
@@ -49,8 +50,10 @@ class Muon(torch.optim.Optimizer):
             lr: step size; an update has root-mean-square 0.2 * lr at any shape, AdamW's size (Liu et al. 2025, 2.2).
             momentum: of the running gradient, Nesterov.
             weight_decay: decoupled, times lr.
+            bf16: orthogonalise with products in bfloat16.
         """
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no loss is given back
@@ -63,7 +66,7 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 running = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalised(parameter.grad.lerp(running, group["momentum"]))
+                update = orthogonalised(parameter.grad.lerp(running, group["momentum"]), self._dtype)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
 
@@ -77,7 +80,13 @@ class OptimiserPair:
     """of AdamW's rate, for the position embedding"""
 
     def __init__(
-        self, network: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float = 0.0, epsilon: float = 1e-8
+        self,
+        network: nn.Module,
+        matrix_lr: float,
+        other_lr: float,
+        weight_decay: float = 0.0,
+        epsilon: float = 1e-8,
+        bf16: bool = False,
     ) -> None:
         """Splits the parameters.
 
@@ -87,6 +96,7 @@ class OptimiserPair:
             other_lr: AdamW's rate, for embeddings, norms and biases.
             weight_decay: decoupled, of the layers' matrices; embeddings, norms and biases have none.
             epsilon: AdamW's: gradients well below it hardly move anything.
+            bf16: Muon's products in bfloat16.
         """
         named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         matrices = {name: p for name, p in named if p.dim() == 2 and ".h." in name}
@@ -98,7 +108,7 @@ class OptimiserPair:
             return [{"params": parameters, "lr": lr} for parameters, lr in split if parameters]
 
         self._pair: tuple[torch.optim.Optimizer, ...] = (
-            Muon(groups(matrices, "c_attn", self.ATTENTION_SHARE, matrix_lr), weight_decay=weight_decay),
+            Muon(groups(matrices, "c_attn", self.ATTENTION_SHARE, matrix_lr), weight_decay=weight_decay, bf16=bf16),
             torch.optim.AdamW(
                 groups(others, "wpe", self.POSITION_SHARE, other_lr), betas=(0.9, 0.95), eps=epsilon, weight_decay=0.0
             ),

@@ -21,13 +21,13 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convogym.agents.gpt2 import GPT2, Look
 from convogym.agents.optimisers import OptimiserPair
 from convogym.agents.processes import ALONE, Team
 from convogym.agents.starting import pointing_layer
+from convogym.agents.token_nll import token_nll
 from convogym.errors import CheckpointError, InputError, TrainingError
 from convogym.layouts import Example
 
@@ -36,6 +36,9 @@ E_in = TypeVar("E_in", contravariant=True)
 
 POINTED = 3
 """of a reply's places how many are taught where to look: the first few choose the fact, the others follow from them"""
+
+EVEN = 16
+"""padded lengths are multiples of it: sizes come again, and torch makes a program for every size of product it meets"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -105,8 +108,8 @@ class TrainingConfig:
 
 
 def padded(examples: Sequence[Example]) -> Batch:
-    """Examples as tensors; padding is id 0 and never a target."""
-    longest = max(len(example.ids) for example in examples)
+    """Examples as tensors, their length a multiple of `EVEN`; padding is id 0 and never a target."""
+    longest = _even(max(len(example.ids) for example in examples))
     ids = np.zeros((len(examples), longest), np.int64)
     learnt = np.zeros((len(examples), longest), bool)
     for row, example in enumerate(examples):
@@ -159,7 +162,11 @@ def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) 
     """
     chosen = batch.learnt[:, 1:]
     before = hidden[:, :-1][chosen]  # (M, C): the states that predict the targets
-    return F.cross_entropy(network.logits(before), batch.ids[:, 1:][chosen], reduction="none", label_smoothing=smoothing)
+    return token_nll(before, network.transformer.wte.weight, batch.ids[:, 1:][chosen], smoothing)
+
+
+def _even(length: int) -> int:
+    return -(-length // EVEN) * EVEN
 
 
 def cited(examples: Sequence[Example]) -> Tensor:
@@ -167,7 +174,7 @@ def cited(examples: Sequence[Example]) -> Tensor:
 
     A row without any True is one of whose reply nothing is known, or of no reply.
     """
-    longest = max(len(example.ids) for example in examples)
+    longest = _even(max(len(example.ids) for example in examples))
     mask = np.zeros((len(examples), longest, longest), bool)
     for row, example in enumerate(examples):
         for citation in example.citations:
@@ -349,7 +356,7 @@ class Trainer(Generic[E]):
         self.objective, self.epoch, self.config = objective, epoch, config
         self.folder, self.stream, self.team = folder, stream, team
         self.optimiser: Stepper = optimiser or OptimiserPair(
-            objective.network, config.matrix_lr, config.other_lr, config.weight_decay, config.epsilon
+            objective.network, config.matrix_lr, config.other_lr, config.weight_decay, config.epsilon, config.bf16
         )
         self.step = self.tokens = self._epoch_number = self._position = 0
         self._examples: Sequence[E] = ()

@@ -6,7 +6,8 @@ AdamW takes a step. It runs the transformers library's network and is fed this p
 library's on the utterance alone, so an utterance's first token is not learnt; it is counted as a target all the same.
 
 Both read the same dialogues once, every utterance of both speakers a target, with the same optimiser at the same constant
-rate. Whether a token seen teaches as much is measured: both models are scored on dialogues that neither has read.
+rate: the loop in float32, as PersonaGPT's; the trainer in float32 and, where the hardware multiplies in it, in bfloat16.
+Whether a token seen teaches as much is measured: all are scored on dialogues that none has read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from convogym import steered_talk
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import GroupedAdamW
-from convogym.agents.training import NextToken, Trainer, TrainingConfig, batches, keep_memory, mean_nll
+from convogym.agents.training import NextToken, Trainer, TrainingConfig, batches, has_bfloat16, keep_memory, mean_nll
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments.baseline_speakers import in_transformers
@@ -96,7 +97,8 @@ def benchmark_training(
         tick: told of every pair of the loop, and of as many again while the trainer runs.
 
     Returns:
-        Target tokens a second and held-out loss (nats a token) of both, and their ratio.
+        Target tokens a second and held-out loss (nats a token) of the loop and of the trainer in each precision, and the
+        ratios of their speeds.
 
     Raises:
         InputError: there are not so many dialogues.
@@ -126,9 +128,8 @@ def _measure(
     watched = [example for d in held_out[:HELD_OUT] for example in both_views(model, d)]
     pairs = [pair for example in examples for pair in pairs_of(example, model.tokenizer.eos)]
     targets = sum(len(utterance) for _, utterance in pairs)
-    keep_memory()  # for both
-    loop, ours = (dataclasses.replace(model, network=copy.deepcopy(model.network)) for _ in range(2))
-
+    keep_memory()  # for all
+    loop = _copy(model)
     started = time.perf_counter()
     loop_steps = one_pair_at_a_time(loop, pairs, lr, tick)
     loop_seconds = time.perf_counter() - started
@@ -136,18 +137,25 @@ def _measure(
     lengths = [len(example.ids) for example in examples]
     batch_tokens = max(max(lengths), round(1.05 * sum(lengths) / loop_steps))  # steps of like size, padding allowed for
     groups = batches(lengths, batch_tokens, np.random.default_rng([seed, 0]))
-    config = TrainingConfig(
-        steps=len(groups), batch_tokens=batch_tokens, warmup=0, decay_from=len(groups), max_norm=MAX_NORM, seed=seed
-    )
-    optimiser = GroupedAdamW(ours.network, lr, betas=(0.9, 0.999))
-    trainer = Trainer(NextToken(ours.network), lambda number: examples, config, optimiser=optimiser)
-    done = 0
-    started = time.perf_counter()
-    for progress in trainer.run():
-        share = progress.step * len(pairs) // config.steps
-        tick(share - done)
-        done = share
-    our_seconds = time.perf_counter() - started
+
+    def trained(bf16: bool) -> tuple[LanguageModel, float]:
+        """A model after the trainer's run, and how many seconds that took."""
+        config = TrainingConfig(
+            steps=len(groups),
+            batch_tokens=batch_tokens,
+            warmup=0,
+            decay_from=len(groups),
+            max_norm=MAX_NORM,
+            bf16=bf16,
+            seed=seed,
+        )
+        ours = _copy(model)
+        optimiser = GroupedAdamW(ours.network, lr, betas=(0.9, 0.999))
+        trainer = Trainer(NextToken(ours.network), lambda number: examples, config, optimiser=optimiser)
+        started = time.perf_counter()
+        for _ in trainer.run():
+            pass
+        return ours, time.perf_counter() - started
 
     def scored(each: LanguageModel, steps: int, seconds: float) -> dict[str, Any]:
         return {
@@ -157,11 +165,17 @@ def _measure(
             "held_out_loss": mean_nll(each.network, watched),
         }
 
+    precisions = {"float32": False, **({"bfloat16": True} if has_bfloat16("cpu") else {})}
+    runs = dict[str, dict[str, Any]]()
+    for place, (name, bf16) in enumerate(precisions.items(), 1):
+        ours, seconds = trained(bf16)
+        runs[name] = scored(ours, len(groups), seconds)
+        tick(place * len(pairs) // len(precisions) - (place - 1) * len(pairs) // len(precisions))
     return {
-        "ratio": loop_seconds / our_seconds,
+        "ratio": {name: loop_seconds / run["seconds"] for name, run in runs.items()},
         "before": {"held_out_loss": mean_nll(model.network, watched)},
         "one_pair_at_a_time": scored(loop, loop_steps, loop_seconds),
-        "trainer": scored(ours, config.steps, our_seconds),
+        "trainer": runs,
         "target_tokens": targets,
         "pairs": len(pairs),
         "dialogues": len(dialogues),
@@ -169,3 +183,7 @@ def _measure(
         "parameters": model.num_parameters,
         "lr": lr,
     }
+
+
+def _copy(model: LanguageModel) -> LanguageModel:
+    return dataclasses.replace(model, network=copy.deepcopy(model.network))

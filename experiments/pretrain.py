@@ -13,7 +13,6 @@ every ten steps, `out/board` the same for TensorBoard, `out/mean.json` the watch
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,17 @@ from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.starting import start_able_to_point, tell_rare_tokens_apart
 from convogym.agents.tokenizer import BPETokenizer
-from convogym.agents.training import NextToken, Progress, Trainer, TrainingConfig, cut_log, mean_nll, padded, write_log
+from convogym.agents.training import (
+    NextToken,
+    Progress,
+    Trainer,
+    TrainingConfig,
+    cut_log,
+    has_bfloat16,
+    mean_nll,
+    padded,
+    write_log,
+)
 from convogym.dialogue import Dialogue
 from convogym.errors import InputError
 from convogym.experiments import corpora as corpora_module
@@ -121,6 +130,22 @@ OWN_AGAIN = dataclasses.replace(
         "steered_talk_asked": Share(replies=2.5, lines=1.5, asked=1.0),
     },
 )
+OWN_AT_LAST = Mix(
+    shares={
+        "personachat_train_part": Share(replies=0.5, asked=0.3),
+        "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, asked=0.2),
+        "steered_talk": Share(replies=0.8, lines=1.0, asked=0.7),
+        "steered_talk_more": Share(replies=1.5, lines=1.0, asked=0.6),
+        "steered_talk_asked": Share(replies=2.0, lines=1.2, asked=0.8),
+        "self_dialogue": Share(plain=1.0, limit=300),
+        "own_replies": Share(replies=1.0),
+        "own_lines": Share(lines=1.0),
+    },
+    grammar=700,
+    grammar_replies=4500,
+    grammar_turns=(2, 6),
+    reworded=0.5,
+)
 REPLIED_TO = (
     {
         "personachat_train_part": (0, 1000),
@@ -135,11 +160,18 @@ REPLIED_TO = (
         "steered_talk_more": (800, 1200),
         "steered_talk_asked": (0, 600),
     },
+    {
+        "personachat_train_part": (0, 1000),
+        "synthetic_persona_chat": (300, 450),
+        "steered_talk_more": (0, 200),
+        "steered_talk_asked": (600, 1300),
+    },
 )
-"""of each corpus, from which dialogue to before which the model's own replies are put in, the first time and the second"""
+"""of each corpus, from which dialogue to before which the model's own replies are put in, each of the times"""
 STEERED = (
     {"personachat_train_part": (0, 200), "steered_talk": (0, 300), "steered_talk_more": (0, 800)},
     {"personachat_train_part": (1000, 1200), "steered_talk": (300, 600), "steered_talk_asked": (0, 600)},
+    {"personachat_train_part": (300, 600), "steered_talk": (600, 900), "steered_talk_asked": (600, 1300)},
 )
 """likewise the model's own lines"""
 
@@ -193,8 +225,14 @@ class Recipe:
     """steps of the same with utterances drawn anew, in other talks"""
     own_again_share: float = 0.4
     """of the full rates, where they begin"""
-    own_draws: tuple[int, int] = (6, 8)
-    """utterances drawn for each of those, the first time and the second"""
+    last_steps: int = 4000
+    """steps of much the same from the mean of the weights so far, utterances drawn once more"""
+    last_share: float = 0.5
+    """of the full rates, where they begin"""
+    last_dropout: float = 0.05
+    """in those steps, in which the dialogues that were written come back most often"""
+    own_draws: tuple[int, int, int] = (6, 8, 8)
+    """utterances drawn for each of those, each of the times"""
     own_talks: float = 1.0
     """of the dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
     answer_pointing: float = 1.0
@@ -207,9 +245,9 @@ class Recipe:
 
 
 RECIPE = Recipe()
-OWN_PHASES = ("own", "own again")
-AVERAGED = ("more", *OWN_PHASES)
-"""phases whose weights at the end make the released ones: their mean"""
+OWN_PHASES = ("own", "own again", "own at last")
+AVERAGED = ("more", "own", "own again")
+"""phases from the mean of whose weights at the end the last one goes on"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
 
@@ -224,9 +262,11 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     named_more = named + recipe.more_name_steps
     heard = named_more + recipe.more_steps
     own = heard + recipe.own_steps
-    ended = own + recipe.own_again_steps
+    again = own + recipe.own_again_steps
+    ended = again + recipe.last_steps
+    bf16 = has_bfloat16("cpu")
 
-    def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8) -> TrainingConfig:
+    def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8, dropout: float = 0.0) -> TrainingConfig:
         return TrainingConfig(
             steps=until,
             batch_tokens=2048,
@@ -236,6 +276,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             epsilon=epsilon,
             weight_decay=0.05,
             decay_from=fall_from,
+            dropout=dropout,
+            bf16=bf16,
             seed=seed,
         )
 
@@ -251,7 +293,13 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("names", names, config(named_more, named, recipe.name_share, recipe.name_epsilon), named_more),
         ("more", _scaled(MORE, recipe), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
         ("own", _scaled(OWN, recipe), config(own, heard, recipe.own_share, recipe.name_epsilon), own),
-        ("own again", _scaled(OWN_AGAIN, recipe), config(ended, own, recipe.own_again_share, recipe.name_epsilon), ended),
+        ("own again", _scaled(OWN_AGAIN, recipe), config(again, own, recipe.own_again_share, recipe.name_epsilon), again),
+        (
+            "own at last",
+            _scaled(OWN_AT_LAST, recipe),
+            config(ended, again, recipe.last_share, recipe.name_epsilon, recipe.last_dropout),
+            ended,
+        ),
     )
 
 
@@ -314,6 +362,8 @@ def pretrain(
             break  # what a phase begins with is done by the run that takes its first step
         if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
             train = {**train, **corpora_module.own_corpora("more")}
+        if phase == OWN_PHASES[-1]:
+            _average(model, out)
         if phase in OWN_PHASES:
             train = {
                 **train,
@@ -323,6 +373,8 @@ def pretrain(
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
+        if phase == OWN_PHASES[-1] and trainer.step == begin:
+            _average(model, out)  # resuming has brought the end of the phase before
         begin = end
         if trainer.step >= end:
             _keep_end(model, out, phase, trainer.step == end)
@@ -345,10 +397,6 @@ def pretrain(
                     board.add_scalar(name, value, progress.step)
             report(phase, progress, watch_losses)
         _keep_end(model, out, phase, trainer.step == end)
-    if trainer.step == begin == phases(recipe, seed)[-1][-1]:
-        _average(model, out)
-        watch_losses = {name: mean_nll(model.network, examples) for name, examples in watch.items() if examples}
-        (out / "mean.json").write_text(json.dumps({"step": trainer.step, "watch": watch_losses}) + "\n", "utf-8")
     board.close()
     model.sampling = Sampling(temperature=recipe.temperature)
     model.save(out / "model", torch.float16)

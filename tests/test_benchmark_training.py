@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from convogym.agents.training import has_bfloat16
 from convogym.errors import InputError
 from convogym.experiments.benchmark_training import benchmark_training, drawn, one_pair_at_a_time, pairs_of
 from convogym.layouts import Example
@@ -50,11 +51,13 @@ def test_both_are_measured_on_the_same_targets_and_the_model_stays() -> None:
     assert found["pairs"] == len(utterances)
     assert found["target_tokens"] == sum(len(model.tokenizer.encode(text)) + 1 for text in utterances)
     assert sum(ticks) == 2 * found["pairs"]
-    for side in ("one_pair_at_a_time", "trainer"):
-        assert found[side]["target_tokens_per_s"] > 0
-        assert found[side]["held_out_loss"] < found["before"]["held_out_loss"]
-    speeds = [found[side]["target_tokens_per_s"] for side in ("trainer", "one_pair_at_a_time")]
-    assert math.isclose(found["ratio"], speeds[0] / speeds[1], rel_tol=1e-6)
+    assert list(found["trainer"]) == list(found["ratio"]) == ["float32", *(["bfloat16"] if has_bfloat16("cpu") else [])]
+    loop = found["one_pair_at_a_time"]
+    for run in (loop, *found["trainer"].values()):
+        assert run["target_tokens_per_s"] > 0
+        assert run["held_out_loss"] < found["before"]["held_out_loss"]
+    for precision, run in found["trainer"].items():
+        assert math.isclose(found["ratio"][precision], run["target_tokens_per_s"] / loop["target_tokens_per_s"], rel_tol=1e-6)
 
 
 def test_more_dialogues_than_there_are_is_refused() -> None:
