@@ -17,7 +17,7 @@ import torch
 
 from convogym.agents import kernels
 from convogym.agents.decoder import Batch, Step
-from convogym.agents.gpt2 import GPT2, Block, GPT2Shape
+from convogym.agents.gpt2 import GPT2, Block, GPT2Shape, Linear
 from convogym.agents.sampling import Sampling
 
 CHUNK_BYTES = 32 * 2**20  # the cache's memory is taken in pieces of about this size
@@ -45,9 +45,9 @@ class CompiledPasses:
         self._size = sum(parameter.numel() for parameter in network.parameters())
         self._weights = pack(network, banned)
         self._activation = kernels.ACTIVATIONS.get(shape.activation_function, 2)
-        self._block = kernels.block_size(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
-        self._per_chunk = max(1, CHUNK_BYTES // (kernels.HALF_BYTES * self._block))
-        self._chunks: list[npt.NDArray[np.float32]] = []  # only their memory matters: it holds halves
+        self._block = kernels.block_bytes(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head)
+        self._per_chunk = max(1, CHUNK_BYTES // self._block)
+        self._chunks: list[npt.NDArray[np.float32]] = []  # only their memory matters
         self._free: list[int] = []
         self._tables = np.zeros((0, -(-shape.n_positions // kernels.BLOCK)), np.int64)
         self._held: list[int] = []  # by row: how many blocks
@@ -79,10 +79,10 @@ class CompiledPasses:
         self._held[row] = 0
 
     def _grow(self) -> None:
-        chunk = _aligned(-(-self._per_chunk * self._block * kernels.HALF_BYTES // 4))
+        chunk = _aligned(self._per_chunk * self._block // 4)
         self._chunks.append(chunk)
         first = chunk.ctypes.data
-        self._free += [first + kernels.HALF_BYTES * self._block * i for i in reversed(range(self._per_chunk))]
+        self._free += [first + self._block * i for i in reversed(range(self._per_chunk))]
 
     def step(self, batch: Batch, sampling: Sampling) -> Step:
         """Reads new tokens, keeps their keys and values, and draws each speaker's next token."""
@@ -156,12 +156,20 @@ def with_room(work: kernels.Work, shape: GPT2Shape, tokens: int, rows: int) -> k
     return workspace(shape, max(-(-tokens // GROWTH) * GROWTH, len(work.states)), max(rows, len(work.hidden)))
 
 
-def _aligned(*shape: int) -> npt.NDArray[np.float32]:
+def _aligned(*shape: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """An array, not filled, whose beginning is that of a cache line."""
-    size = int(np.prod(shape))
-    whole = np.empty(size + ALIGNMENT // 4, np.float32)
-    skipped = -whole.ctypes.data % ALIGNMENT // 4
+    size, width = int(np.prod(shape)), np.dtype(dtype).itemsize
+    whole = np.empty(size + ALIGNMENT // width, dtype)
+    skipped = -whole.ctypes.data % ALIGNMENT // width
     return whole[skipped : skipped + size].reshape(shape)
+
+
+def smallest(matrices: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[Any]]:
+    """The matrices as the bits of float16 if that loses nothing, as it does where they were loaded from float16."""
+    with np.errstate(over="ignore"):
+        halves = [matrix.astype(np.float16) for matrix in matrices]
+    same = all(np.array_equal(half, whole) for half, whole in zip(halves, matrices, strict=True))
+    return [half.view(np.uint16) for half in halves] if same else list(matrices)
 
 
 def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
@@ -171,11 +179,14 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
     def numbers(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
         return parameter.detach().contiguous().numpy()
 
-    def stacked(of: Callable[[Block], Any]) -> npt.NDArray[np.float32]:
-        parts = [of(block) for block in body.layers()]
-        out = _aligned(len(parts), *parts[0].shape)
+    def stacked(of: Callable[[Block], Linear]) -> npt.NDArray[Any]:
+        parts = [kernels.packed(matrix) for matrix in smallest([numbers(of(block).weight) for block in body.layers()])]
+        out = _aligned(len(parts), len(parts[0]), dtype=parts[0].dtype)
         np.stack(parts, out=out)
         return out
+
+    def biases(of: Callable[[Block], Linear]) -> npt.NDArray[np.float32]:
+        return np.stack([bias(of(block).bias) for block in body.layers()])
 
     def bias(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
         out = np.zeros(kernels.wide(len(parameter)), np.float32)
@@ -184,9 +195,9 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
 
     norms = [norm for block in body.layers() for norm in (block.ln_1, block.ln_2)] + [body.ln_f]
     words = numbers(body.wte.weight)
-    output = kernels.packed(words.T)
-    aligned_output = _aligned(len(output))
-    aligned_output[:] = output
+    packed_output = kernels.packed(smallest([words.T])[0])
+    output = _aligned(len(packed_output), dtype=packed_output.dtype)
+    output[:] = packed_output
     output_bias = np.full(kernels.wide(shape.vocab_size), -np.inf, np.float32)
     output_bias[: shape.vocab_size] = 0.0
     output_bias[list(banned)] = -np.inf
@@ -194,14 +205,14 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
         words=words,
         places=numbers(body.wpe.weight),
         norms=np.stack([np.stack([numbers(norm.weight), numbers(norm.bias)]) for norm in norms]),
-        attend=stacked(lambda block: kernels.packed(numbers(block.attn.c_attn.weight))),
-        attend_bias=stacked(lambda block: bias(block.attn.c_attn.bias)),
-        project=stacked(lambda block: kernels.packed(numbers(block.attn.c_proj.weight))),
-        project_bias=stacked(lambda block: bias(block.attn.c_proj.bias)),
-        expand=stacked(lambda block: kernels.packed(numbers(block.mlp.c_fc.weight))),
-        expand_bias=stacked(lambda block: bias(block.mlp.c_fc.bias)),
-        contract=stacked(lambda block: kernels.packed(numbers(block.mlp.c_proj.weight))),
-        contract_bias=stacked(lambda block: bias(block.mlp.c_proj.bias)),
-        output=aligned_output,
+        attend=stacked(lambda block: block.attn.c_attn),
+        attend_bias=biases(lambda block: block.attn.c_attn),
+        project=stacked(lambda block: block.attn.c_proj),
+        project_bias=biases(lambda block: block.attn.c_proj),
+        expand=stacked(lambda block: block.mlp.c_fc),
+        expand_bias=biases(lambda block: block.mlp.c_fc),
+        contract=stacked(lambda block: block.mlp.c_proj),
+        contract_bias=biases(lambda block: block.mlp.c_proj),
+        output=output,
         output_bias=output_bias,
     )

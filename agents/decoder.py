@@ -121,7 +121,6 @@ class _Speaking:
     new: list[int]
     kinds: list[int]
     noise: list[float]
-    sums: npt.NDArray[np.float32]
     said: list[int] = field(default_factory=list)
     log_prob: float = 0.0
 
@@ -151,6 +150,7 @@ class Decoder:
             self._offset, self._factor = (part.float().cpu().numpy() for part in self._network.standardisation())
         self._row_of: dict[Hashable, int] = {}
         self._known: list[list[int]] = []  # by row: the ids whose keys and values are cached
+        self._sums = np.zeros((0, self._network.shape.n_embd), np.float32)  # by row: of what predicted the utterance's tokens
 
     @property
     def room(self) -> int:
@@ -235,6 +235,9 @@ class Decoder:
         row = self._row_of.setdefault(task.slot, len(self._row_of))
         if row == len(self._known):
             self._known.append([])
+        if row == len(self._sums):
+            self._sums = np.concatenate([self._sums, np.zeros((max(1, row), self._network.shape.n_embd), np.float32)])
+        self._sums[row] = 0.0
         known, context = self._known[row], list(task.context)
         kept = min(_shared_length(known, context), len(context) - 1)
         del known[kept:]
@@ -247,7 +250,6 @@ class Decoder:
             context[kept:],
             [] if kinds is None else kinds[0, kept:].tolist(),
             task.noise[: sampling.max_tokens].tolist(),
-            np.zeros(self._network.shape.n_embd, np.float32),
         )
 
     @torch.inference_mode()
@@ -265,9 +267,11 @@ class Decoder:
             sampling,
         )
         staying, over = list[_Speaking](), list[_Speaking]()
-        for s, tokens, log_probs, hidden in zip(speaking, step.tokens, step.log_probs, step.hidden, strict=True):
-            for token, log_prob, state in zip(tokens, log_probs, hidden, strict=False):
-                s.sums += state
+        counts = list[int]()  # how many of the drawn tokens are said
+        for s, tokens, log_probs in zip(speaking, step.tokens, step.log_probs, strict=True):
+            counts.append(0)
+            for token, log_prob in zip(tokens, log_probs, strict=True):
+                counts[-1] += 1
                 s.log_prob += log_prob
                 self._known[s.row] += s.new
                 s.start += len(s.new)
@@ -281,9 +285,16 @@ class Decoder:
             else:
                 s.kinds = s.kinds[-1:]  # no speaker token is ever said, so the type stays
                 staying.append(s)
+        rows = [s.row for s in speaking]
+        for n in range(step.hidden.shape[1]):  # one after the other, as if each had been a step of its own
+            some = [i for i, count in enumerate(counts) if n < count]
+            if len(some) == len(rows):
+                self._sums[rows] += step.hidden[:, n]
+            elif some:
+                self._sums[[rows[i] for i in some]] += step.hidden[some, n]
         if not over:
             return staying, []
-        features = [(s.sums / np.float32(len(s.said)) - self._offset) * self._factor for s in over]
+        features = [(self._sums[s.row] / np.float32(len(s.said)) - self._offset) * self._factor for s in over]
         return staying, [(s.task, self._generated(s, row)) for s, row in zip(over, features, strict=True)]
 
     def _generated(self, spoken: _Speaking, features: npt.NDArray[np.float32]) -> Generated:

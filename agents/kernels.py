@@ -6,8 +6,9 @@ whatever stands beside it and however its tokens were cut into steps, so what is
 Compiled by numba at the first call and kept on disk. Knows arrays and addresses; knows nothing of dialogues.
 
 Letters: M new tokens, S rows with new tokens, C hidden size, H heads, D = C / H, V vocabulary, L layers. "Wide" sizes are
-rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous. Only the cache's keys and
-values are of half precision (float16): what attention costs is reading them from memory.
+rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous. Only what waits for
+memory is kept smaller: the cache's keys and values as int8, each token's of a head in steps of their own (the largest / 127),
+and the matrices as float16 if all their numbers are.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _FEATURES = get_host_cpu_features() if numba.config.CPU_FEATURES is None else nu
 LANES = 16 if "+avx512f" in _FEATURES.split(",") else 8  # numbers in a vector register; LLVM splits it where they are smaller
 PANEL = 2 * LANES  # columns of a matrix that are computed together
 TILE = 12 if LANES == 16 else 6  # rows computed together: their sums fill 24 of 32 registers, or twelve of sixteen
-CHUNK = 96  # rows that one thread takes at a time, a multiple of TILE; their inputs stay in its second-level cache
+CHUNK = 96  # rows that one thread takes at a time at most, a multiple of TILE; their inputs stay in its second-level cache
 FEW = 16  # rows below which the heads of one go to different threads
 LOOK = 64  # columns of the logits whose maxima are compared side by side, a multiple of PANEL
 BLOCK = 32  # tokens of one row that stand together in the cache
@@ -39,14 +40,17 @@ PIECES = 8  # of values that are mixed together; half of them for several tokens
 TOGETHER = 4 if LANES == 16 else 2  # tokens of a prompt that look at a block of the cache together
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
+_KINDS = {"float": ir.FloatType(), "half": ir.HalfType(), "byte": ir.IntType(8)}
 _FLOATS = ir.FloatType().as_pointer()
-_HALVES = ir.HalfType().as_pointer()
-HALF_BYTES = 2  # of a number in the cache
-LARGEST_HALF = 65504.0  # IEEE 754 binary16
+_BYTES = ir.IntType(8).as_pointer()
+LARGEST = 127.0  # a number in the cache, in steps of its row's own size
 
 
 class Weights(NamedTuple):
-    """A network's parameters as the kernels read them; matrices are packed by `packed`, layers stand one after another."""
+    """A network's parameters as the kernels read them; matrices are packed by `packed`, layers stand one after another.
+
+    Matrices are float32 or, as uint16, the bits of float16.
+    """
 
     words: Any
     """(V, C)"""
@@ -117,20 +121,23 @@ def padded(size: int) -> int:
     return -(-size // PIECE) * PIECE
 
 
-def block_size(layers: int, heads: int, size: int) -> int:
-    """Numbers of one `BLOCK` of the cache: for each layer and head the keys (D, BLOCK), then the values (BLOCK, padded D)."""
-    return layers * heads * BLOCK * (size + padded(size))
+def block_bytes(layers: int, heads: int, size: int) -> int:
+    """Memory of one `BLOCK` of the cache.
+
+    For each layer and head the keys (D, BLOCK) int8, their steps (BLOCK,) float32, the values (BLOCK, padded D) and theirs.
+    """
+    return layers * heads * BLOCK * (size + padded(size) + 2 * 4)
 
 
 def packed(matrix: Any) -> Any:
-    """(in, out) -> flat: panel by panel of `PANEL` columns, each (in, PANEL); columns that lack are 0."""
+    """(in, out) -> flat: panel by panel of `PANEL` columns, each (in, PANEL), of the same type; columns that lack are 0."""
     rows, columns = matrix.shape
-    full = np.zeros((rows, wide(columns)), np.float32)
+    full = np.zeros((rows, wide(columns)), matrix.dtype)
     full[:, :columns] = matrix
     return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
 
 
-def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, half: bool = False, chains: int = 1) -> Any:
+def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept: str = "float", chains: int = 1) -> Any:
     """Makes the innermost loop: (rows, depth) times (depth, pieces x PIECE), every sum in a register from first to last.
 
     Its arguments are how many rows and pieces; addresses in bytes and distances between rows in numbers: a and its distance,
@@ -141,7 +148,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, half
         pieces: how many there may be, of `PIECE` columns of b and c each.
         start: what sums start from: "zero", "bias" (the same for every row) or "c" (what is there).
         adds: whether the sums are added to c rather than put in its place.
-        half: whether b is of half precision.
+        kept: what b's numbers are: "float", "half" (float16) or "byte" (int8).
         chains: sums of each number, of every so many-th term, added up in the end; where only few would be under way. 1 or 2.
     """
 
@@ -159,7 +166,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, half
                     one = builder.append_basic_block(f"rows{each}pieces{some}")
                     size.add_case(number(each * across + some), one)
                     builder.position_at_end(one)
-                    _loop(builder, each, some, start, adds, half, chains, args[2:])
+                    _loop(builder, each, some, start, adds, kept, chains, args[2:])
                     builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
@@ -169,11 +176,11 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, half
     return tile
 
 
-def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, half: bool, chains: int, args: Sequence[Any]) -> None:
+def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: str, chains: int, args: Sequence[Any]) -> None:
     """Writes the loop of a `_tile` for so many rows and pieces; `args` are the tile's from the third on."""
     lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
     a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
-    b = builder.inttoptr(args[2], _HALVES if half else _FLOATS)
+    b = builder.inttoptr(args[2], _KINDS[kept].as_pointer())
     number = lda.type
     widths = [LANES] * (pieces * PIECE // LANES)
     widths += [PIECE] * (pieces - sum(widths) // PIECE)
@@ -184,10 +191,11 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, half: bo
         return builder.bitcast(builder.gep(base, [offset]), ir.VectorType(of, width).as_pointer())
 
     def of_b(row: Any, v: int) -> Any:
-        found = vector(b, builder.add(row, lanes[v]), widths[v], ir.HalfType() if half else ir.FloatType())
-        if not half:
-            return builder.load(found, align=4)
-        return builder.fpext(builder.load(found, align=HALF_BYTES), ir.VectorType(ir.FloatType(), widths[v]))
+        found = vector(b, builder.add(row, lanes[v]), widths[v], _KINDS[kept])
+        floats = ir.VectorType(ir.FloatType(), widths[v])
+        if kept == "byte":
+            return builder.sitofp(builder.load(found, align=1), floats)
+        return builder.load(found, align=4) if kept == "float" else builder.fpext(builder.load(found, align=2), floats)
 
     def of_a(row: int, term: Any) -> Any:
         return builder.load(builder.gep(a, [builder.add(builder.mul(number(row), lda), term)]))
@@ -246,26 +254,88 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, half: bo
 
 
 @intrinsic
-def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
-    """Puts a float at an address and an index, rounded to half precision."""
+def _store_byte(context: Any, base: Any, index: Any, value: Any) -> Any:
+    """Puts a whole float of -127..127 as a byte at an address and an index."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rounded = builder.fptrunc(args[2], ir.HalfType())
-        builder.store(rounded, builder.gep(builder.inttoptr(args[0], _HALVES), [args[1]]))
+        byte = builder.fptosi(args[2], ir.IntType(8))
+        builder.store(byte, builder.gep(builder.inttoptr(args[0], _BYTES), [args[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), generate
 
 
 @intrinsic
+def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
+    """Puts a float at an address and an index."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.gep(builder.inttoptr(args[0], _FLOATS), [args[1]]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float32), generate
+
+
+def _most(width: int, absolute: bool) -> Any:
+    """Makes the largest of numbers in memory: their address, and how many vectors of so many lanes; none give 0 or -infinity.
+
+    Numba's own loop would take one number after the other.
+    """
+
+    @intrinsic
+    def most(context: Any, base: Any, vectors: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.VectorType(ir.FloatType(), width)
+            best = cgutils.alloca_once(builder, kind)
+            builder.store(ir.Constant(kind, [0.0 if absolute else -math.inf] * width), best)
+            with cgutils.for_range(builder, args[1]) as loop:
+                at = builder.add(args[0], builder.mul(loop.index, args[0].type(4 * width)))
+                found = builder.load(builder.inttoptr(at, kind.as_pointer()), align=4)
+                if absolute:
+                    size = ir.FunctionType(kind, [kind])
+                    found = builder.call(
+                        cgutils.get_or_insert_function(builder.module, size, f"llvm.fabs.v{width}f32"), [found]
+                    )
+                before = builder.load(best)
+                builder.store(builder.select(builder.fcmp_ordered(">", found, before), found, before), best)
+            reduce = ir.FunctionType(ir.FloatType(), [kind])
+            name = f"llvm.vector.reduce.fmax.v{width}f32"
+            function = cgutils.get_or_insert_function(builder.module, reduce, name)
+            return builder.call(function, [builder.load(best)], fastmath=("nnan",))
+
+        return types.float32(types.int64, types.int64), generate
+
+    return most
+
+
+_highest = _most(LANES, absolute=False)
+_largest = _most(PIECE, absolute=True)
+
+
+@intrinsic
+def _scale(context: Any, line: Any, steps: Any) -> Any:
+    """Multiplies `BLOCK` floats at an address by as many at another."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.FloatType(), LANES).as_pointer()
+        for first in range(0, BLOCK, LANES):
+            at = [builder.inttoptr(builder.add(base, base.type(4 * first)), kind) for base in args]
+            product = builder.fmul(builder.load(at[0], align=4), builder.load(at[1], align=4))
+            builder.store(product, at[0], align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
 def _prefetch(context: Any, address: Any) -> Any:
-    """Asks for the cache line at an address before it is needed; any address will do."""
+    """Asks for the line at an address to be in the processor's second-level cache before it is needed; any address will do."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.inttoptr(args[0], byte), number(0), number(3), number(1)])
+        builder.call(function, [builder.inttoptr(args[0], byte), number(0), number(2), number(1)])
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
@@ -283,8 +353,10 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 _put = _tile(TILE, [PANEL // PIECE], "bias")
 _add = _tile(TILE, [PANEL // PIECE], "bias", adds=True)
-_scores = _tile(TOGETHER, [BLOCK // PIECE], "zero", half=True, chains=LANES // 8)
-_mix = _tile(TOGETHER, range(1, PIECES + 1), "c", half=True)
+_put_halves = _tile(TILE, [PANEL // PIECE], "bias", kept="half")
+_add_halves = _tile(TILE, [PANEL // PIECE], "bias", adds=True, kept="half")
+_scores = _tile(TOGETHER, [BLOCK // PIECE], "zero", kept="byte", chains=LANES // 8)
+_mix = _tile(TOGETHER, range(1, PIECES + 1), "c", kept="byte")
 
 EXACT = {"contract", "nsz"}
 SUMS = {"contract", "nsz", "reassoc", "arcp"}  # sums of one row may be taken lane by lane, in an order that never changes
@@ -368,33 +440,55 @@ def _activate(inner: Any, rows: int, activation: int) -> None:
 
 
 @compiled()
-def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
+def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int) -> None:
     """One panel of a product: a (rows, depth), b (depth, PANEL), bias (PANEL,), c (rows, PANEL), all by address."""
     for row in range(0, rows, TILE):
         some = min(TILE, rows - row)
-        if adds:
-            _add(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
+        _put(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
+
+
+@compiled()
+def _weigh_panel(
+    a: int, lda: int, rows: int, depth: int, b: int, halves: bool, bias: int, c: int, ldc: int, adds: bool
+) -> None:
+    """`multiply_panel` where b may be of half precision and the product may be added to c; asks for the panel behind it."""
+    size = (2 if halves else 4) * depth * PANEL
+    part = (size * TILE // rows + 63) // 64 * 64
+    for row in range(0, rows, TILE):
+        some = min(TILE, rows - row)
+        begin = row // TILE * part
+        for line_at in range(b + size + begin, b + size + min(begin + part, size), 64):
+            _prefetch(line_at)
+        a_at, c_at = a + 4 * row * lda, c + 4 * row * ldc
+        if adds and halves:
+            _add_halves(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
+        elif adds:
+            _add(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
+        elif halves:
+            _put_halves(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
         else:
-            _put(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
+            _put(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
 
 
 @compiled(parallel=True)
 def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
-    """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`."""
+    """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`. b is `packed`, of either precision."""
     panels = len(bias) // PANEL
     lda, ldc = a.shape[1], c.shape[1]
     a_at, b_at, bias_at, c_at = a.ctypes.data, b.ctypes.data, bias.ctypes.data, c.ctypes.data
     chunks = (rows + CHUNK - 1) // CHUNK
+    each = (rows + chunks * TILE - 1) // (chunks * TILE) * TILE  # of like size: each thread takes as many tasks as another
     for task in prange(chunks * panels):
-        first = task // panels * CHUNK
+        first = min(task // panels * each, rows)
         panel = task % panels
-        last = min(first + CHUNK, rows)
-        multiply_panel(
+        last = min(first + each, rows)
+        _weigh_panel(
             np.int64(a_at + 4 * first * lda),
             lda,
             last - first,
             depth,
-            np.int64(b_at + 4 * panel * depth * PANEL),
+            np.int64(b_at + b.itemsize * panel * depth * PANEL),
+            b.itemsize == 2,
             np.int64(bias_at + 4 * panel * PANEL),
             np.int64(c_at + 4 * (first * ldc + panel * PANEL)),
             ldc,
@@ -418,7 +512,7 @@ def _attend(
 ) -> None:
     """Some heads of tokens that follow one another: what each sees of all up to it goes into `mixed`.
 
-    Block by block, all heads of a block together, for so they stand in memory.
+    First all keys, then all values, block by block and in each the heads one after the other, for so they stand in memory.
 
     Args:
         queries: (M, wide 3 C) queries, keys and values of the step.
@@ -429,65 +523,89 @@ def _attend(
         last: the head behind the last.
         table: addresses of its text's blocks.
         offset: bytes from a block's beginning to this layer.
-        coming: address of what is going to be looked at afterwards, asked for from memory ahead of time.
+        coming: address of this layer in the block that is going to be looked at first afterwards. What comes next is always
+            asked for from memory ahead of time.
         size: D.
         mixed: (M, wide C).
     """
     across = (size + PIECE - 1) // PIECE * PIECE
-    stride = HALF_BYTES * BLOCK * (size + across)
+    of_keys, stride = BLOCK * (size + 4), BLOCK * (size + across + 8)
     most = PIECES if tokens == 1 else PIECES * LANES // 16
-    scores = np.empty((TOGETHER, BLOCK), np.float32)
-    sums = np.zeros((last - first, tokens, across), np.float32)
-    best = np.full((last - first, tokens), -np.inf, np.float32)
-    total = np.zeros((last - first, tokens), np.float32)
-    scores_at, distance = np.int64(scores.ctypes.data), queries.shape[1]
+    blocks = position // BLOCK + 1
+    length = blocks * BLOCK
+    scores = np.empty(((last - first) * tokens, length), np.float32)
+    sums = np.zeros(((last - first) * tokens, across), np.float32)
+    totals = np.empty((last - first) * tokens, np.float32)
+    queries_at, scores_at, sums_at = np.int64(queries.ctypes.data), np.int64(scores.ctypes.data), np.int64(sums.ctypes.data)
+    distance = queries.shape[1]
+    for block in range(blocks):
+        for head in range(first, last):
+            keys = table[block] + offset + head * stride
+            following = table[block + 1] if block < blocks - 1 else table[0] + of_keys
+            following += offset + head * stride
+            for line_at in range(following, following + of_keys, 64):
+                _prefetch(line_at)
+            query_at = queries_at + 4 * (token * distance + head * size)
+            score_at = scores_at + 4 * ((head - first) * tokens * length + block * BLOCK)
+            _scores(tokens, BLOCK // PIECE, query_at, distance, keys, BLOCK, score_at, length, keys, size)
+            for i in range(tokens):
+                _scale(score_at + 4 * i * length, keys + BLOCK * size)
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
-    for block in range(position // BLOCK + 1):
+    for row in range((last - first) * tokens):
+        count = position + row % tokens + 1
+        for j in range(count, length):
+            scores[row, j] = -np.inf
+        highest = _highest(scores_at + 4 * row * length, length // LANES)
+        for j in range(length):
+            scores[row, j] = exp((scores[row, j] - highest) * scale)
+        for j in range(count, length):
+            scores[row, j] = 0.0
+        total = np.float32(0.0)
+        for j in range(length):
+            total += scores[row, j]
+        totals[row] = total
+    for block in range(blocks):
         seen = min(BLOCK, position + tokens - block * BLOCK)  # by the last token
         for head in range(first, last):
-            own = head - first
-            keys = table[block] + offset + head * stride
-            following = keys + stride
-            if head == last - 1:
-                following = table[block + 1] + offset + first * stride if block < position // BLOCK else coming
-            for line_at in range(following, following + stride, 64):
+            values = table[block] + offset + head * stride + of_keys
+            following = table[block + 1] + offset + of_keys if block < blocks - 1 else coming
+            following += head * stride
+            for line_at in range(following, following + stride - of_keys, 64):
                 _prefetch(line_at)
-            query_at = np.int64(queries.ctypes.data) + 4 * (token * distance + head * size)
-            _scores(tokens, BLOCK // PIECE, query_at, distance, keys, BLOCK, scores_at, BLOCK, keys, size)
+            score_at = scores_at + 4 * ((head - first) * tokens * length + block * BLOCK)
             for i in range(tokens):
-                line, before = scores[i], best[own, i]
-                count = min(BLOCK, position + i + 1 - block * BLOCK)
-                line[count:] = -np.inf
-                highest = before
-                for j in range(BLOCK):
-                    highest = max(highest, line[j])
-                for j in range(BLOCK):
-                    line[j] = exp((line[j] - highest) * scale)
-                line[count:] = np.float32(0.0)
-                gained = np.float32(0.0)
-                for j in range(BLOCK):
-                    gained += line[j]
-                shrink = exp((before - highest) * scale)
-                total[own, i] = total[own, i] * shrink + gained
-                best[own, i] = highest
-                for j in range(across):
-                    sums[own, i, j] *= shrink
-            values = keys + HALF_BYTES * BLOCK * size
-            sums_at = np.int64(sums.ctypes.data) + 4 * own * tokens * across
+                _scale(score_at + 4 * i * length, values + BLOCK * across)
             for piece in range(0, across // PIECE, most):
                 some = min(most, across // PIECE - piece)
-                value_at, sum_at = values + HALF_BYTES * piece * PIECE, sums_at + 4 * piece * PIECE
-                _mix(tokens, some, scores_at, BLOCK, value_at, across, sum_at, across, keys, seen)
-    for head in range(first, last):
-        for i in range(tokens):
-            for j in range(size):
-                mixed[token + i, head * size + j] = sums[head - first, i, j] / total[head - first, i]
+                value_at = values + piece * PIECE
+                sum_at = sums_at + 4 * ((head - first) * tokens * across + piece * PIECE)
+                _mix(tokens, some, score_at, length, value_at, across, sum_at, across, values, seen)
+    for row in range((last - first) * tokens):
+        for j in range(size):
+            mixed[token + row % tokens, (first + row // tokens) * size + j] = sums[row, j] / totals[row]
 
 
-@compiled(fastmath=EXACT, forceinline=True)
-def _held(x: Any) -> Any:
-    """A number within what half precision can hold."""
-    return min(max(x, np.float32(-LARGEST_HALF)), np.float32(LARGEST_HALF))
+@compiled(fastmath=EXACT)
+def _keep(numbers: Any, scratch: Any, at: int, distance: int, step_at: int) -> None:
+    """Puts numbers into the cache as multiples, up to `LARGEST`, of a step of their own.
+
+    Args:
+        numbers: (D,).
+        scratch: (D,), overwritten.
+        at: address of the first.
+        distance: bytes from one to the next.
+        step_at: address of the step.
+    """
+    size = len(numbers)
+    most = _largest(np.int64(numbers.ctypes.data), size // PIECE)
+    for i in range(size // PIECE * PIECE, size):
+        most = max(most, abs(numbers[i]))
+    _store(step_at, 0, most / np.float32(LARGEST))
+    steps = np.float32(LARGEST) / most if most > np.float32(1e-30) else np.float32(0.0)
+    for i in range(size):
+        scratch[i] = np.rint(numbers[i] * steps)
+    for i in range(size):
+        _store_byte(at, i * distance, scratch[i])
 
 
 @compiled(parallel=True, fastmath=EXACT)
@@ -499,9 +617,10 @@ def _look(
     across = (size + PIECE - 1) // PIECE * PIECE
     parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
     together = heads // parts
-    stride = HALF_BYTES * BLOCK * (size + across)  # bytes of a head's part of a block
+    stride = BLOCK * (size + across + 8)  # bytes of a head's part of a block
     offset = np.int64(layer * heads * stride)
     for thread in prange(threads):
+        scratch = np.empty(size, np.float32)
         for task in range(thread, len(starts) * parts, threads):  # rows that read stand side by side
             row, first = task // parts, task % parts * together
             for token in range(firsts[row], firsts[row + 1]):
@@ -509,12 +628,12 @@ def _look(
                 place = position % BLOCK
                 for head in range(first, first + together):
                     keys = tables[row, position // BLOCK] + offset + head * stride
-                    values = keys + HALF_BYTES * BLOCK * size
-                    for i in range(size):
-                        _store(keys, i * BLOCK + place, _held(queries[token, hidden + head * size + i]))
-                        _store(values, place * across + i, _held(queries[token, 2 * hidden + head * size + i]))
-            following = min(task + threads, len(starts) * parts - 1)
-            coming = tables[following // parts, 0] + offset + following % parts * together * stride
+                    values = keys + BLOCK * (size + 4)
+                    key = queries[token, hidden + head * size : hidden + (head + 1) * size]
+                    value = queries[token, 2 * hidden + head * size : 2 * hidden + (head + 1) * size]
+                    _keep(key, scratch, keys + place, BLOCK, keys + BLOCK * size + 4 * place)
+                    _keep(value, scratch, values + place * across, 1, values + BLOCK * across + 4 * place)
+            coming = tables[min(task + threads, len(starts) * parts - 1) // parts, 0] + offset
             token = firsts[row]
             while token < firsts[row + 1]:
                 position = starts[row] + token - firsts[row]
@@ -588,10 +707,7 @@ def _best(logits: Any, maxima: Any, k: int) -> Any:
     least = np.sort(maxima)[LOOK - k] if k <= LOOK else np.float32(-np.inf)  # there are k that are as large at least
     for first in range(0, len(logits), LOOK):
         part = logits[first : first + LOOK]
-        found = np.int32(0)
-        for i in range(len(part)):
-            found |= np.int32(part[i] >= least)
-        if found:
+        if _highest(np.int64(part.ctypes.data), len(part) // LANES) >= least:
             for i in range(len(part)):
                 if part[i] >= least and part[i] > top[k - 1]:
                     place = k - 1

@@ -42,7 +42,7 @@ def _attend(queries: Any, first: int, count: int, head: int, size: int, hidden: 
         for panel in range(part + 1):
             key_at = np.int64(keys_at + 4 * panel * size * PANEL)
             to = np.int64(scores_at + 4 * panel * PANEL)
-            multiply_panel(own_at, across, rows, size, key_at, np.int64(nothing_at), to, panels * PANEL, False)
+            multiply_panel(own_at, across, rows, size, key_at, np.int64(nothing_at), to, panels * PANEL)
         for row in range(rows):
             line = scores[row]
             own = part * PANEL + row + 1
@@ -60,9 +60,7 @@ def _attend(queries: Any, first: int, count: int, head: int, size: int, hidden: 
         for panel in range(wide):
             value_at = np.int64(values_at + 4 * panel * count * PANEL)
             to = np.int64(sums_at + 4 * panel * PANEL)
-            multiply_panel(
-                np.int64(scores_at), panels * PANEL, rows, seen, value_at, np.int64(nothing_at), to, wide * PANEL, False
-            )
+            multiply_panel(np.int64(scores_at), panels * PANEL, rows, seen, value_at, np.int64(nothing_at), to, wide * PANEL)
         for row in range(rows):
             for i in range(size):
                 mixed[first + part * PANEL + row, head * size + i] = sums[row, i]
@@ -141,7 +139,6 @@ def fit(replies: Any, firsts: Any, facts: Any, weights: Any, bounds: Any, asked:
                     np.int64(nothing.ctypes.data),
                     np.int64(alike.ctypes.data + 4 * panel * PANEL),
                     panels * PANEL,
-                    False,
                 )
             total = np.float32(0.0)
             for token in range(tokens):

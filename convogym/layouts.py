@@ -21,7 +21,7 @@ from convogym.errors import InputError, UnknownNameError
 SEP, START, P1, P2, ACT = "<|sep|>", "<|start|>", "<|p1|>", "<|p2|>", "<|act|>"
 CONTROL_TOKENS = (SEP, "<|cls|>", START, P1, P2, ACT)  # in the id order of the published model: 50257..50262
 LAYOUTS = ("personagpt", "inline")
-KEPT = 3  # of a full context about 1 / KEPT is kept; with a half what is read anew doubles the cost of a long talk's turns
+KEPT = 4  # of a full context about 1 / KEPT is kept; with a half what is read anew doubles the cost of a long talk's turns
 
 
 class Tokenizer(Protocol):
@@ -129,8 +129,8 @@ def prompt(
         goals: the goal of every line so far and of the line to come (`len(history) // 2 + 1` of them) when speaker 1 speaks;
             ignored when speaker 2 does.
         room: the most ids the prompt may have. Where it would have more, the oldest turns are dropped until those that stay
-            fill a third of what the header leaves (the last one stays if it fits at all), so that what was read has to be read
-            anew rarely. The header always stays; a turn once dropped stays dropped.
+            fill a quarter of what the header leaves (the last one stays if it fits at all), so that what was read has to be
+            read anew rarely. The header always stays; a turn once dropped stays dropped.
 
     Raises:
         InputError: the number of goals is wrong, or header and last utterance alone do not fit.
@@ -141,25 +141,30 @@ def prompt(
         raise InputError(f"`goals` must have {len(history) // 2 + 1} entries (one a line), got {len(goals)}.")
     inline = is_line and layout == "inline"
     speaker = P1 if is_line else P2
-    head = header(tokenizer, speaker, persona, goals[-1] if is_line and not inline else None)
+    bare = header(tokenizer, speaker, persona)
+    head = header(tokenizer, speaker, persona, goals[-1]) if is_line and not inline else bare
     markers = [goal_marker(tokenizer, goal) for goal in goals] if is_line else []
-    turns: list[list[int]] = []
-    for i, text in enumerate(history):
-        if i % 2 == 0:
-            turns.append(list(markers[i // 2]) if inline else [])
-        turns[-1] += _ended(tokenizer, text)
+    said = [tokenizer.encode(text) for text in history]
+    turns = [len(said[i]) + 1 + (len(said[i + 1]) + 1 if i + 1 < len(said) else 0) for i in range(0, len(said), 2)]
+    if inline:
+        turns = [turn + len(marker) for turn, marker in zip(turns, markers, strict=False)]
     tail = markers[-1] if inline else []
     if is_line:  # a goal in the header lacks the <|sep|> of a marker
         asked = [len(marker) if inline else max(0, len(marker) - 1) for marker in markers]
     else:
-        asked = [len(tokenizer.encode(line)) + 1 for line in history[::2]]
-    dropped = _dropped([len(turn) for turn in turns], asked, room - len(header(tokenizer, speaker, persona)))
-    if len(head) + sum(map(len, turns[dropped:])) + len(tail) > room:
+        asked = [len(line) + 1 for line in said[::2]]
+    dropped = _dropped(turns, asked, room - len(bare))
+    if len(head) + sum(turns[dropped:]) + len(tail) > room:
         raise InputError(
             f"the persona and the last utterance need more than the {room} tokens this model can read; shorten one of them."
         )
-    ids = [*head, *(i for turn in turns[dropped:] for i in turn), *tail]
-    return Prompt(tuple(ids), dropped)
+    ids = list(head)
+    for i in range(2 * dropped, len(said)):
+        if inline and i % 2 == 0:
+            ids += markers[i // 2]
+        ids += said[i]
+        ids.append(tokenizer.eos)
+    return Prompt((*ids, *tail), dropped)
 
 
 def _dropped(turns: Sequence[int], asked: Sequence[int], room: int) -> int:
@@ -170,13 +175,14 @@ def _dropped(turns: Sequence[int], asked: Sequence[int], room: int) -> int:
         asked: of each turn whose utterance was or is asked for, the ids in front of it besides the turns before.
         room: for both.
     """
-    dropped = 0
+    dropped = kept = 0  # turns, and the ids of those that are not
     for turn, own in enumerate(asked):
-        used = sum(turns[dropped:turn]) + own
-        if used > room:
-            while dropped < turn and (used > room or (KEPT * used > room and dropped < turn - 1)):
-                used -= turns[dropped]
+        if kept + own > room:
+            while dropped < turn and (kept + own > room or (KEPT * (kept + own) > room and dropped < turn - 1)):
+                kept -= turns[dropped]
                 dropped += 1
+        if turn < len(turns):
+            kept += turns[turn]
     return dropped
 
 

@@ -105,10 +105,11 @@ def _ways(network: GPT2, inputs: Mapping[int, Tensor], matrices: Sequence[Tensor
         return
     import numba
 
-    from convogym.agents import kernels
+    from convogym.agents import compiled, kernels
 
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    packed = [kernels.packed(matrix.detach().numpy()) for matrix in matrices]
+    kept = [compiled.smallest([matrix.detach().numpy()])[0] for matrix in matrices]  # as the decoder keeps them
+    packed = [kernels.packed(matrix) for matrix in kept]
     biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
     rows = len(next(iter(inputs.values())))
     given = {size: np.ones((rows, kernels.wide(size)), np.float32) for size in inputs}

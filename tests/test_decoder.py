@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import halved_cache, tiny_model
+from tiny import stepped_cache, tiny_model
 
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder, Generated, Task
@@ -50,7 +50,7 @@ def naive(
 
 def as_kept(passes: Any, network: torch.nn.Module) -> AbstractContextManager[None]:
     """Meanwhile the network looks at keys and values as these passes keep them."""
-    return halved_cache(network) if passes is CompiledPasses else nullcontext()
+    return stepped_cache(network) if passes is CompiledPasses else nullcontext()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageMode
     decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids)
     (said,) = decoder.generate([0], [context], np.random.default_rng(5).random((1, 12)), SAMPLING)
     ids = torch.tensor([[*context, *said.ids, *([] if said.is_cut_off else [model.tokenizer.eos])]])
-    with torch.no_grad(), halved_cache(reference), halved_cache(model.network):
+    with torch.no_grad(), stepped_cache(reference), stepped_cache(model.network):
         logits = reference(ids).logits[0, len(context) - 1 : -1].float()
         hidden = model.network.hidden(ids)[0, len(context) - 1 : -1]
     banned = [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -39,17 +39,30 @@ def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) ->
 
 
 @contextmanager
-def halved_cache(network: torch.nn.Module) -> Iterator[None]:
-    """Meanwhile a GPT-2, ours or the transformers library's, looks at keys and values that were rounded to half precision."""
+def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
+    """Meanwhile a GPT-2, ours or the transformers library's, looks at keys and values as the compiled passes keep them.
 
-    def rounded(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
-        queries, keys, values = out.chunk(3, -1)
-        return torch.cat([queries, keys.half().float(), values.half().float()], -1)
+    Each head's are whole multiples, up to 127, of a 127th of the largest of them.
+    """
+
+    def rounded(x: torch.Tensor, heads: int) -> torch.Tensor:
+        rows = x.view(*x.shape[:-1], heads, x.size(-1) // heads)
+        step = rows.abs().amax(-1, keepdim=True) / 127
+        return ((rows * (1 / step)).round() * step).reshape(x.shape)
+
+    def hook(heads: int) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
+        def kept(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
+            queries, keys, values = out.chunk(3, -1)
+            return torch.cat([queries, rounded(keys, heads), rounded(values, heads)], -1)
+
+        return kept
 
     with ExitStack() as stack:
         for name, module in network.named_modules():
             if name.endswith("attn.c_attn"):
-                stack.callback(module.register_forward_hook(rounded).remove)
+                around: Any = network.get_submodule(name.removesuffix(".c_attn"))
+                heads: int = around.heads if hasattr(around, "heads") else around.num_heads
+                stack.callback(module.register_forward_hook(hook(heads)).remove)
         yield
 
 
