@@ -47,8 +47,8 @@ def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
 
     def rounded(x: torch.Tensor, heads: int) -> torch.Tensor:
         rows = x.view(*x.shape[:-1], heads, x.size(-1) // heads)
-        step = rows.abs().amax(-1, keepdim=True) / 127
-        return ((rows * (1 / step)).round() * step).reshape(x.shape)
+        most = rows.abs().amax(-1, keepdim=True)
+        return ((rows * (127 / most)).round() * (most / 127)).reshape(x.shape)
 
     def hook(heads: int) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
         def kept(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
