@@ -49,4 +49,6 @@ class ControlAndPersona:
     def sums(self, examples: Sequence[TwoKinds], dropout: float, step: int) -> Mapping[str, Tensor]:
         """Negative log-likelihoods in nats."""
         kinds = {"ctrl_loss": [e.ctrl for e in examples], "persona_loss": [e.persona for e in examples]}
-        return {name: target_nll(self.network, padded(rows).to(self.network), dropout).sum() for name, rows in kinds.items()}
+        room = self.network.shape.n_positions
+        made = {name: padded(rows, room).to(self.network) for name, rows in kinds.items()}
+        return {name: target_nll(self.network, batch, dropout).sum() for name, batch in made.items()}

@@ -128,7 +128,7 @@ def _read(
     network: DoubleHeads, choices: Sequence[Choice], dropout: float, head_dropout: float = 0.0, smoothing: float = 0.0
 ) -> _Read:
     rows = [row for choice in choices for row in choice.rows]
-    batch = padded(rows).to(network)
+    batch = padded(rows, network.shape.n_positions).to(network)
     hidden = network.hidden(batch.ids, dropout)  # (R, T, C)
     last = torch.tensor([len(row.ids) - 1 for row in rows], device=hidden.device)
     states = hidden[torch.arange(len(rows), device=hidden.device), last]  # (R, C)

@@ -143,7 +143,7 @@ class Reinforce:
 
     def sums(self, examples: Sequence[Weighted], dropout: float, step: int) -> Mapping[str, Tensor]:
         """The loss summed over utterances."""
-        batch = padded([each.example for each in examples]).to(self.network)
+        batch = padded([each.example for each in examples], self.network.shape.n_positions).to(self.network)
         nll = target_nll(self.network, batch, dropout)  # (M,)
         lengths = batch.learnt[:, 1:].sum(1)  # (B,)
         weights = torch.tensor([each.advantage for each in examples], device=nll.device) / lengths

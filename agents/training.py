@@ -38,7 +38,7 @@ POINTED = 3
 """of a reply's places how many are taught where to look: the first few choose the fact, the others follow from them"""
 
 EVEN = 16
-"""padded lengths are multiples of it: sizes come again, and torch makes a program for every size of product it meets"""
+"""lengths in training are multiples of it: sizes come again, and torch makes a program for every size of product it meets"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -107,9 +107,14 @@ class TrainingConfig:
         return min(rise, fall)
 
 
-def padded(examples: Sequence[Example]) -> Batch:
-    """Examples as tensors, their length a multiple of `EVEN`; padding is id 0 and never a target."""
-    longest = _even(max(len(example.ids) for example in examples))
+def padded(examples: Sequence[Example], room: int = 0) -> Batch:
+    """Examples as tensors; padding is id 0 and never a target.
+
+    Args:
+        examples: one a row.
+        room: rows become a multiple of `EVEN` tokens long, as far as that is no more than these; else as long as the longest.
+    """
+    longest = _length(examples, room)
     ids = np.zeros((len(examples), longest), np.int64)
     learnt = np.zeros((len(examples), longest), bool)
     for row, example in enumerate(examples):
@@ -165,16 +170,18 @@ def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) 
     return token_nll(before, network.transformer.wte.weight, batch.ids[:, 1:][chosen], smoothing)
 
 
-def _even(length: int) -> int:
-    return -(-length // EVEN) * EVEN
+def _length(examples: Sequence[Example], room: int) -> int:
+    longest = max(len(example.ids) for example in examples)
+    even = -(-longest // EVEN) * EVEN
+    return even if even <= room else longest
 
 
-def cited(examples: Sequence[Example]) -> Tensor:
+def cited(examples: Sequence[Example], room: int = 0) -> Tensor:
     """What each place should look at, shape (B, T, T) bool: row t holds the sources of the reply whose token t + 1 is.
 
-    A row without any True is one of whose reply nothing is known, or of no reply.
+    A row without any True is one of whose reply nothing is known, or of no reply. Arguments as in `padded`.
     """
-    longest = _even(max(len(example.ids) for example in examples))
+    longest = _length(examples, room)
     mask = np.zeros((len(examples), longest, longest), bool)
     for row, example in enumerate(examples):
         for citation in example.citations:
@@ -272,10 +279,11 @@ class NextToken:
 
     def sums(self, examples: Sequence[Example], dropout: float, step: int) -> Mapping[str, Tensor]:
         """Negative log-likelihoods in nats."""
-        batch = padded(examples).to(self.network)
+        room = self.network.shape.n_positions
+        batch = padded(examples, room).to(self.network)
         if "pointing" not in self.shares:
             return {"loss": target_nll(self.network, batch, dropout).sum()}
-        sources = cited(examples).to(batch.ids.device)
+        sources = cited(examples, room).to(batch.ids.device)
         middle = pointing_layer(self.network.shape.n_layer)
         pointed: list[Tensor] = []
 

@@ -36,7 +36,8 @@ TINY = dataclasses.replace(
     more_steps=1,
     own_steps=1,
     own_again_steps=1,
-    own_draws=(2, 2),
+    last_steps=1,
+    own_draws=(2, 2, 2),
     own_talks=0.002,
 )
 
