@@ -308,7 +308,7 @@ def _most(width: int, absolute: bool) -> Any:
     return most
 
 
-_highest = _most(LANES, absolute=False)
+highest = _most(LANES, absolute=False)
 _largest = _most(PIECE, absolute=True)
 
 
@@ -555,9 +555,9 @@ def _attend(
         count = position + row % tokens + 1
         for j in range(count, length):
             scores[row, j] = -np.inf
-        highest = _highest(scores_at + 4 * row * length, length // LANES)
+        best = highest(scores_at + 4 * row * length, length // LANES)
         for j in range(length):
-            scores[row, j] = exp((scores[row, j] - highest) * scale)
+            scores[row, j] = exp((scores[row, j] - best) * scale)
         for j in range(count, length):
             scores[row, j] = 0.0
         total = np.float32(0.0)
@@ -707,7 +707,7 @@ def _best(logits: Any, maxima: Any, k: int) -> Any:
     least = np.sort(maxima)[LOOK - k] if k <= LOOK else np.float32(-np.inf)  # there are k that are as large at least
     for first in range(0, len(logits), LOOK):
         part = logits[first : first + LOOK]
-        if _highest(np.int64(part.ctypes.data), len(part) // LANES) >= least:
+        if highest(np.int64(part.ctypes.data), len(part) // LANES) >= least:
             for i in range(len(part)):
                 if part[i] >= least and part[i] > top[k - 1]:
                     place = k - 1

@@ -15,7 +15,21 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from convogym.agents.kernels import EXACT, PANEL, Weights, Work, compiled, embed, enter, exp, leave, multiply_panel, norm
+from convogym.agents.kernels import (
+    EXACT,
+    LANES,
+    PANEL,
+    Weights,
+    Work,
+    compiled,
+    embed,
+    enter,
+    exp,
+    highest,
+    leave,
+    multiply_panel,
+    norm,
+)
 
 
 @compiled(fastmath=EXACT)
@@ -46,9 +60,8 @@ def _attend(queries: Any, first: int, count: int, head: int, size: int, hidden: 
         for row in range(rows):
             line = scores[row]
             own = part * PANEL + row + 1
-            best = line[0]
-            for i in range(own):
-                best = max(best, line[i])
+            line[own : (part + 1) * PANEL] = -np.inf
+            best = highest(np.int64(line.ctypes.data), (part + 1) * PANEL // LANES)
             total = np.float32(0.0)
             for i in range(own):
                 line[i] = exp((line[i] - best) * scale)
@@ -142,8 +155,6 @@ def fit(replies: Any, firsts: Any, facts: Any, weights: Any, bounds: Any, asked:
                 )
             total = np.float32(0.0)
             for token in range(tokens):
-                best = alike[token, 0]
-                for i in range(panels * PANEL):
-                    best = max(best, alike[token, i])
+                best = highest(np.int64(alike.ctypes.data + 4 * token * panels * PANEL), panels * PANEL // LANES)
                 total += weights[first + token] * best
             out[place] = total
