@@ -105,9 +105,17 @@ def generated_replies(
     tick: Tick = no_tick,
     candidates: int = 1,
 ) -> list[list[str]]:
-    """The model's own reply at every turn of every dialogue: the `consensus` of `candidate_replies`, with its arguments."""
-    drawn = candidate_replies(model, dialogues, sampling, seed, rows, tick, candidates)
-    return [[texts[consensus(texts)] for texts in turns] for turns in drawn]
+    """The model's own reply at every turn of every dialogue: the `consensus` of `candidate_replies`, with its arguments.
+
+    Where there is a choice, what it replied in the same dialogue before is not taken again.
+    """
+    out = []
+    for turns in candidate_replies(model, dialogues, sampling, seed, rows, tick, candidates):
+        replies = list[str]()
+        for texts in turns:
+            replies.append(texts[consensus(texts, replies)])
+        out.append(replies)
+    return out
 
 
 def candidate_replies(

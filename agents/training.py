@@ -204,7 +204,8 @@ def pointing_nll(queries: Tensor, keys: Tensor, sources: Tensor) -> Tensor:
     Returns:
         (N,) for the N rows of `sources` that have any, in nats.
     """
-    scores = queries @ keys.transpose(1, 2) / math.sqrt(queries.size(-1))  # (B, T, T)
+    with torch.autocast(queries.device.type, enabled=False):  # see `gpt2.causal_attention`
+        scores = queries.float() @ keys.float().transpose(1, 2) / math.sqrt(queries.size(-1))  # (B, T, T)
     ahead = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).triu(1)
     shares = scores.masked_fill(ahead, -torch.inf).log_softmax(-1)
     known = sources.any(-1)

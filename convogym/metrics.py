@@ -118,7 +118,7 @@ def repetition_rate(dialogues: Iterable[Sequence[str]]) -> float:
     return repeated / counted if counted else 0.0
 
 
-def consensus(texts: Sequence[str]) -> int:
+def consensus(texts: Sequence[str], said: Iterable[str] = ()) -> int:
     """Position of the text with the highest mean `word_f1` against the others; the first of several, 0 where it is alone.
 
     Minimum Bayes risk decoding with the score as the gain (Kumar & Byrne 2004): over samples of one model the mean estimates
@@ -126,14 +126,17 @@ def consensus(texts: Sequence[str]) -> int:
 
     Args:
         texts: at least one.
+        said: what was said before: a text that says it again (`normalise_answer`) is taken only if all do.
     """
+    before = {normalise_answer(text) for text in said}
+    new = np.array([normalise_answer(text) not in before for text in texts])
     gains = np.zeros(len(texts))
     for i in range(len(texts)):
         for j in range(i):
             gain = word_f1(texts[i], [texts[j]])  # the same both ways
             gains[i] += gain
             gains[j] += gain
-    return int(gains.argmax())
+    return int(np.where(new if new.any() else ~new, gains, -1.0).argmax())
 
 
 def bootstrap_interval(values: npt.ArrayLike, rng: np.random.Generator, level: float = 0.95, samples: int = 2000) -> Interval:

@@ -28,7 +28,8 @@ def decoding_of(name: str, candidates: int, usual: Sampling) -> Decoding:
 
     Args:
         name: `greedy`: always the likeliest token. `sample`: one draw as the model usually speaks. `mbr`: of some such
-            draws the one with the highest mean word F1 against the others (`convogym.metrics.consensus`).
+            draws the one with the highest mean word F1 against the others that says none of its earlier replies again
+            (`convogym.metrics.consensus`).
         candidates: draws for `mbr`, at least 2; the others ignore it.
         usual: how the model speaks unless it is told otherwise.
     """
@@ -44,6 +45,7 @@ def decoding_of(name: str, candidates: int, usual: Sampling) -> Decoding:
     if name == "sample":
         return Decoding(usual, 1, f"sampled ({settings})")
     chosen = (
-        f"minimum Bayes risk: of {candidates} sampled ({settings}) the one with the highest mean word F1 against the others"
+        f"minimum Bayes risk: of {candidates} sampled ({settings}) the one with the highest mean word F1 against the others, "
+        "none of the dialogue's earlier replies again"
     )
     return Decoding(usual, candidates, chosen)

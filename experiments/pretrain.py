@@ -13,6 +13,7 @@ every ten steps, `out/board` the same for TensorBoard, `out/mean.json` the watch
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,15 @@ OWN_AT_LAST = Mix(
     grammar_turns=(2, 6),
     reworded=0.5,
 )
+SETTLING = dataclasses.replace(
+    OWN_AT_LAST,
+    shares={
+        **OWN_AT_LAST.shares,
+        "personachat_train_part": Share(replies=1.2, asked=0.3),
+        "synthetic_persona_chat": Share(replies=0.5, swapped=0.3, asked=0.2),
+        "self_dialogue": Share(plain=1.0, limit=600),
+    },
+)
 REPLIED_TO = (
     {
         "personachat_train_part": (0, 1000),
@@ -229,8 +239,12 @@ class Recipe:
     """steps of much the same from the mean of the weights so far, utterances drawn once more"""
     last_share: float = 0.5
     """of the full rates, where they begin"""
+    settling_steps: int = 600
+    """steps of the same with more of people's talk"""
+    settling_share: float = 0.3
+    """of the full rates, where they begin"""
     last_dropout: float = 0.05
-    """in those steps, in which the dialogues that were written come back most often"""
+    """in those two, in which the dialogues that were written come back most often"""
     own_draws: tuple[int, int, int] = (6, 8, 8)
     """utterances drawn for each of those, each of the times"""
     own_talks: float = 1.0
@@ -247,7 +261,9 @@ class Recipe:
 RECIPE = Recipe()
 OWN_PHASES = ("own", "own again", "own at last")
 AVERAGED = ("more", "own", "own again")
-"""phases from the mean of whose weights at the end the last one goes on"""
+"""phases from the mean of whose weights at the end the phase after them goes on"""
+RELEASED = ("own at last", "settling")
+"""phases whose weights at the end make the released ones: their mean"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
 
@@ -263,7 +279,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     heard = named_more + recipe.more_steps
     own = heard + recipe.own_steps
     again = own + recipe.own_again_steps
-    ended = again + recipe.last_steps
+    last = again + recipe.last_steps
+    ended = last + recipe.settling_steps
     bf16 = has_bfloat16("cpu")
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8, dropout: float = 0.0) -> TrainingConfig:
@@ -297,7 +314,13 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         (
             "own at last",
             _scaled(OWN_AT_LAST, recipe),
-            config(ended, again, recipe.last_share, recipe.name_epsilon, recipe.last_dropout),
+            config(last, again, recipe.last_share, recipe.name_epsilon, recipe.last_dropout),
+            last,
+        ),
+        (
+            "settling",
+            _scaled(SETTLING, recipe),
+            config(ended, last, recipe.settling_share, recipe.name_epsilon, recipe.last_dropout),
             ended,
         ),
     )
@@ -363,7 +386,7 @@ def pretrain(
         if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
             train = {**train, **corpora_module.own_corpora("more")}
         if phase == OWN_PHASES[-1]:
-            _average(model, out)
+            _average(model, out, AVERAGED)
         if phase in OWN_PHASES:
             train = {
                 **train,
@@ -374,7 +397,7 @@ def pretrain(
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
         if phase == OWN_PHASES[-1] and trainer.step == begin:
-            _average(model, out)  # resuming has brought the end of the phase before
+            _average(model, out, AVERAGED)  # resuming has brought the end of the phase before
         begin = end
         if trainer.step >= end:
             _keep_end(model, out, phase, trainer.step == end)
@@ -397,6 +420,10 @@ def pretrain(
                     board.add_scalar(name, value, progress.step)
             report(phase, progress, watch_losses)
         _keep_end(model, out, phase, trainer.step == end)
+    if trainer.step == begin == phases(recipe, seed)[-1][-1]:
+        _average(model, out, RELEASED)
+        watch_losses = {name: mean_nll(model.network, examples) for name, examples in watch.items() if examples}
+        (out / "mean.json").write_text(json.dumps({"step": trainer.step, "watch": watch_losses}) + "\n", "utf-8")
     board.close()
     model.sampling = Sampling(temperature=recipe.temperature)
     model.save(out / "model", torch.float16)
@@ -410,15 +437,15 @@ def _end_of(out: Path, phase: str) -> Path:
 def _keep_end(model: LanguageModel, out: Path, phase: str, is_end: bool) -> None:
     """Writes the weights at the end of a phase that will be averaged, unless they are there."""
     path = _end_of(out, phase)
-    if phase in AVERAGED and is_end and not path.exists():
+    if phase in (*AVERAGED, *RELEASED) and is_end and not path.exists():
         scratch = path.with_suffix(".partial")
         save_file({name: weight.contiguous() for name, weight in model.network.state_dict().items()}, scratch)
         scratch.replace(path)
 
 
-def _average(model: LanguageModel, out: Path) -> None:
-    """Gives the model the mean of the weights at the ends of the phases `AVERAGED` (Izmailov et al. 2018, "SWA")."""
-    ends = [load_file(_end_of(out, phase)) for phase in AVERAGED]
+def _average(model: LanguageModel, out: Path, phases_: Sequence[str]) -> None:
+    """Gives the model the mean of the weights at the ends of some phases (Izmailov et al. 2018, "SWA")."""
+    ends = [load_file(_end_of(out, phase)) for phase in phases_]
     model.network.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(0) for name in ends[0]})
 
 

@@ -15,6 +15,9 @@ def test_the_consensus_is_the_text_nearest_to_the_others() -> None:
     assert consensus(["hm", "well"]) == 0  # nothing to choose by: the first
     assert consensus(["alone"]) == 0
     assert consensus(["x", "i ski.", "I ski!"]) == 1
+    assert consensus(["no idea", "i like cats", "i like dogs", "i like dogs much"], ["I like dogs!", "hm"]) == 3
+    assert consensus(["x", "i ski.", "I ski!"], ["i ski"]) == 0
+    assert consensus(["i ski.", "I ski!"], ["i ski"]) == 0  # nothing else to say
 
 
 def test_a_ratio_is_of_sums_and_its_interval_draws_whole_groups() -> None:
