@@ -33,7 +33,7 @@ class CompiledPasses:
     """Computes steps by `kernels.advance`; the cache is dealt out in blocks, so it is as large as what it holds."""
 
     def __init__(self, network: GPT2, eos: int, banned: Sequence[int]) -> None:
-        """Packs the weights, which doubles their memory.
+        """Packs the weights, which takes their memory once more, or half of it (`smallest`).
 
         Args:
             network: plain (`GPT2.is_plain`).
@@ -179,8 +179,22 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
     def numbers(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
         return parameter.detach().contiguous().numpy()
 
-    def stacked(of: Callable[[Block], Linear]) -> npt.NDArray[Any]:
-        parts = [kernels.packed(matrix) for matrix in smallest([numbers(of(block).weight) for block in body.layers()])]
+    words = numbers(body.wte.weight)
+    kept = iter(
+        smallest(
+            [words.T]
+            + [
+                numbers(part.weight)
+                for block in body.layers()
+                for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
+            ]
+        )
+    )
+    packed_output = kernels.packed(next(kept))
+    layers = [[kernels.packed(next(kept)) for _ in range(4)] for _ in body.layers()]
+
+    def stacked(number: int) -> npt.NDArray[Any]:
+        parts = [layer[number] for layer in layers]
         out = _aligned(len(parts), len(parts[0]), dtype=parts[0].dtype)
         np.stack(parts, out=out)
         return out
@@ -194,8 +208,6 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
         return out
 
     norms = [norm for block in body.layers() for norm in (block.ln_1, block.ln_2)] + [body.ln_f]
-    words = numbers(body.wte.weight)
-    packed_output = kernels.packed(smallest([words.T])[0])
     output = _aligned(len(packed_output), dtype=packed_output.dtype)
     output[:] = packed_output
     output_bias = np.full(kernels.wide(shape.vocab_size), -np.inf, np.float32)
@@ -205,13 +217,13 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
         words=words,
         places=numbers(body.wpe.weight),
         norms=np.stack([np.stack([numbers(norm.weight), numbers(norm.bias)]) for norm in norms]),
-        attend=stacked(lambda block: block.attn.c_attn),
+        attend=stacked(0),
         attend_bias=biases(lambda block: block.attn.c_attn),
-        project=stacked(lambda block: block.attn.c_proj),
+        project=stacked(1),
         project_bias=biases(lambda block: block.attn.c_proj),
-        expand=stacked(lambda block: block.mlp.c_fc),
+        expand=stacked(2),
         expand_bias=biases(lambda block: block.mlp.c_fc),
-        contract=stacked(lambda block: block.mlp.c_proj),
+        contract=stacked(3),
         contract_bias=biases(lambda block: block.mlp.c_proj),
         output=output,
         output_bias=output_bias,

@@ -21,6 +21,7 @@ from convogym.errors import CheckpointError
 Look = Callable[[int, Tensor, Tensor], None]
 """is given a 0-based layer's number, its queries and its keys, each (B, H, T, D)"""
 
+MOST_SCORES = 2**24  # of a layer, kept for the backward pass in six bytes each
 MAX_SIZE = 1_000_000  # no GPT-2 has a larger vocabulary, context or width
 
 
@@ -60,11 +61,12 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Torch's fused attention, but for training in bfloat16 on a processor: its backward pass there takes two to five times as
     long as that of plain products. Scores are float32 there too: rounded to bfloat16 those of a head that is sure of what it
-    looks at are wrong by tenths.
+    looks at are wrong by tenths. What it keeps for that pass grows with T squared, so the fused one serves where that is much.
     """
-    if q.dtype != torch.bfloat16 or q.device.type != "cpu" or not q.requires_grad:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     b, h, t, d = q.shape
+    explicit = q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.requires_grad and b * h * t * t <= MOST_SCORES
+    if not explicit:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     with torch.autocast("cpu", enabled=False):
         ahead = torch.full((t, t), -torch.inf).triu(1)
         queries, keys = (x.float().reshape(b * h, t, d) for x in (q, k))

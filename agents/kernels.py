@@ -523,8 +523,8 @@ def _attend(
         last: the head behind the last.
         table: addresses of its text's blocks.
         offset: bytes from a block's beginning to this layer.
-        coming: address of this layer in the block that is going to be looked at first afterwards. What comes next is always
-            asked for from memory ahead of time.
+        coming: address of this layer in the block that is going to be looked at first afterwards, less the first head's place
+            in it and more that of the head to come. What comes next is always asked for from memory ahead of time.
         size: D.
         mixed: (M, wide C).
     """
@@ -633,7 +633,8 @@ def _look(
                     value = queries[token, 2 * hidden + head * size : 2 * hidden + (head + 1) * size]
                     _keep(key, scratch, keys + place, BLOCK, keys + BLOCK * size + 4 * place)
                     _keep(value, scratch, values + place * across, 1, values + BLOCK * across + 4 * place)
-            coming = tables[min(task + threads, len(starts) * parts - 1) // parts, 0] + offset
+            following = min(task + threads, len(starts) * parts - 1)
+            coming = tables[following // parts, 0] + offset + (following % parts * together - first) * stride
             token = firsts[row]
             while token < firsts[row + 1]:
                 position = starts[row] + token - firsts[row]

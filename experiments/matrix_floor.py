@@ -23,7 +23,7 @@ from convogym.speakers import Request
 
 READ_ROWS = 1024  # prompts' tokens multiplied together: a few dozen dialogues' new ones
 READ_BYTES = 2**28  # of memory, to measure how fast it is: far more than any processor keeps close
-CACHE_NUMBER_BYTES = 2  # of a key's or value's number: half precision on the processor, bfloat16 on CUDA
+CACHE_NUMBER_BYTES = 2  # of a key's or value's number on CUDA: bfloat16
 TRIES = 5  # the fastest counts: anything slower was disturbed
 
 
@@ -184,5 +184,11 @@ def memory_seconds(network: GPT2, work: Work, reading: float, size: int, rate: f
     """
     shape = network.shape
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    token = 2 * shape.n_layer * shape.n_embd * CACHE_NUMBER_BYTES
+    token: float = 2 * shape.n_layer * shape.n_embd * CACHE_NUMBER_BYTES
+    if network.is_plain:  # as the compiled passes keep them
+        from convogym.agents import compiled, kernels
+
+        packed = compiled.pack(network, ())
+        weights = sum(each.nbytes for name, each in packed._asdict().items() if name != "words")
+        token = kernels.block_bytes(shape.n_layer, shape.n_head, shape.n_embd // shape.n_head) / kernels.BLOCK
     return work.read * reading + (work.drawn / size * weights + work.seen * token) / rate

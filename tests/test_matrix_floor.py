@@ -58,11 +58,11 @@ def test_the_floor_is_reading_and_drawing() -> None:
 
 def test_memory_is_read_once_a_step_and_once_a_look() -> None:
     """By hand: 100 tokens read at 2 s; 3 steps of ten rows read all weights, 50 looks a key and a value of each layer."""
-    model = tiny_model()  # two layers, 32 wide
+    model = tiny_model()  # two layers, 32 wide, four heads
     weights = 4 * model.num_parameters
     work = Work(read=100, drawn=30, seen=50, utterances=10)
-    expected = 100 * 2 + (3 * weights + 50 * 2 * 2 * 32 * 2) / 1e6
-    assert memory_seconds(model.network, work, 2.0, 10, 1e6) == pytest.approx(expected)
+    expected = 100 * 2 + (3 * weights + 50 * 2 * (2 * 32 + 2 * 4 * 4)) / 1e6  # numbers of a byte, and each head's steps
+    assert memory_seconds(model.network, work, 2.0, 10, 1e6) == pytest.approx(expected, rel=0.002)  # columns are padded
     assert memory_rate(model.device) > 1e8
 
 

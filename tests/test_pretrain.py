@@ -82,7 +82,7 @@ def test_the_thousand_commonest_words_are_not_among_the_rarer_ones() -> None:
 def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> None:
     """Cut within a phase and at borders; the model is the mean of the weights at the ends of the last two phases."""
     whole = pretrain(folder, tmp_path / "whole", TINY, seed=3)
-    for cut in (1, 7, 11):
+    for cut in (1, 10, 11):
         out = tmp_path / f"cut{cut}"
         pretrain(folder, out, TINY, seed=3, until=cut)
         pretrain(folder, out, TINY, seed=3, resume=True)
