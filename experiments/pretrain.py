@@ -131,21 +131,19 @@ OWN_AGAIN = dataclasses.replace(
         "steered_talk_asked": Share(replies=2.5, lines=1.5, asked=1.0),
     },
 )
-OWN_AT_LAST = Mix(
+OWN_AT_LAST = dataclasses.replace(
+    OWN,
     shares={
+        **OWN.shares,
         "personachat_train_part": Share(replies=0.5, asked=0.3),
         "synthetic_persona_chat": Share(replies=0.3, swapped=0.2, asked=0.2),
         "steered_talk": Share(replies=0.8, lines=1.0, asked=0.7),
         "steered_talk_more": Share(replies=1.5, lines=1.0, asked=0.6),
         "steered_talk_asked": Share(replies=2.0, lines=1.2, asked=0.8),
         "self_dialogue": Share(plain=1.0, limit=300),
-        "own_replies": Share(replies=1.0),
-        "own_lines": Share(lines=1.0),
     },
     grammar=700,
     grammar_replies=4500,
-    grammar_turns=(2, 6),
-    reworded=0.5,
 )
 SETTLING = dataclasses.replace(
     OWN_AT_LAST,
