@@ -146,6 +146,7 @@ def workspace(shape: GPT2Shape, tokens: int, rows: int) -> kernels.Work:
         inner=between[: tokens * inner].reshape(tokens, inner),
         hidden=_aligned(rows, hidden),
         logits=_aligned(min(rows, kernels.CHUNK), kernels.wide(shape.vocab_size)),
+        rounded=_aligned(max(tokens, rows), kernels.rounded_bytes(max(shape.n_embd, inner)), dtype=np.uint8),
     )
 
 
@@ -172,26 +173,28 @@ def smallest(matrices: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[An
     return [half.view(np.uint16) for half in halves] if same else list(matrices)
 
 
-def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
-    """A plain network's parameters as the kernels read them, `banned` ids never to be said."""
+def pack(network: GPT2, banned: Sequence[int], exact: bool = False) -> kernels.Weights:
+    """A plain network's parameters as the kernels read them.
+
+    Args:
+        network: plain (`GPT2.is_plain`).
+        banned: ids never to be said.
+        exact: keep every digit of the matrices; else they are rounded to int8, and so is what is multiplied with them.
+    """
     shape, body = network.shape, network.transformer
 
     def numbers(parameter: torch.Tensor) -> npt.NDArray[np.float32]:
         return parameter.detach().contiguous().numpy()
 
     words = numbers(body.wte.weight)
-    kept = iter(
-        smallest(
-            [words.T]
-            + [
-                numbers(part.weight)
-                for block in body.layers()
-                for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
-            ]
-        )
-    )
-    packed_output = kernels.packed(next(kept))
-    layers = [[kernels.packed(next(kept)) for _ in range(4)] for _ in body.layers()]
+    matrices = [words.T]
+    for block in body.layers():
+        matrices += [numbers(part.weight) for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)]
+    if exact:
+        packed_output, *kept = map(kernels.packed, smallest(matrices))
+    else:
+        packed_output, *kept = map(kernels.packed_bytes, matrices)
+    layers = [kept[first : first + 4] for first in range(0, len(kept), 4)]
 
     def stacked(number: int) -> npt.NDArray[Any]:
         parts = [layer[number] for layer in layers]

@@ -6,9 +6,12 @@ whatever stands beside it and however its tokens were cut into steps, so what is
 Compiled by numba at the first call and kept on disk. Knows arrays and addresses; knows nothing of dialogues.
 
 Letters: M new tokens, S rows with new tokens, C hidden size, H heads, D = C / H, V vocabulary, L layers. "Wide" sizes are
-rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous. Only what waits for
-memory is kept smaller: the cache's keys and values as int8, each token's of a head in steps of their own (the largest / 127),
-and the matrices as float16 if all their numbers are.
+rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous.
+
+Kept smaller are the cache's keys and values: int8, each token's of a head in steps of their own (the largest / 127), and a
+network's matrices: float16 if all their numbers are, or int8, each column in steps of its own. What is multiplied with a
+matrix of int8 is rounded to int8 before, each row in steps of its own, so that its sums are whole numbers and exact (Yao et
+al. 2022, "ZeroQuant": by token and by column).
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from numba.extending import intrinsic
 
 _FEATURES = get_host_cpu_features() if numba.config.CPU_FEATURES is None else numba.config.CPU_FEATURES
 LANES = 16 if "+avx512f" in _FEATURES.split(",") else 8  # numbers in a vector register; LLVM splits it where they are smaller
+WIDTH = 1 if {"+avx512vnni", "+avx512vl"} <= set(_FEATURES.split(",")) else 2  # bytes of a number that is multiplied with int8
+GROUP = 4  # numbers whose products with int8 are summed at once
 PANEL = 2 * LANES  # columns of a matrix that are computed together
 TILE = 12 if LANES == 16 else 6  # rows computed together: their sums fill 24 of 32 registers, or twelve of sixteen
 CHUNK = 96  # rows that one thread takes at a time at most, a multiple of TILE; their inputs stay in its second-level cache
@@ -43,13 +48,14 @@ ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 _KINDS = {"float": ir.FloatType(), "half": ir.HalfType(), "byte": ir.IntType(8)}
 _FLOATS = ir.FloatType().as_pointer()
 _BYTES = ir.IntType(8).as_pointer()
-LARGEST = 127.0  # a number in the cache, in steps of its row's own size
+LARGEST = 127.0  # a number kept as int8, in steps of its row's or column's own size
+TINY = np.float32(1e-30)  # numbers up to this are kept as 0
 
 
 class Weights(NamedTuple):
     """A network's parameters as the kernels read them; matrices are packed by `packed`, layers stand one after another.
 
-    Matrices are float32 or, as uint16, the bits of float16.
+    Matrices are float32; as uint16 the bits of float16; or uint8, what `packed_bytes` makes.
     """
 
     words: Any
@@ -100,6 +106,8 @@ class Work(NamedTuple):
     """(S, wide C): after the final norm, of each row's last token"""
     logits: Any
     """(CHUNK, wide V)"""
+    rounded: Any
+    """(M, `rounded_bytes`) uint8: what a product with a matrix of int8 reads"""
 
 
 class Drawing(NamedTuple):
@@ -124,9 +132,10 @@ def padded(size: int) -> int:
 def block_bytes(layers: int, heads: int, size: int) -> int:
     """Memory of one `BLOCK` of the cache.
 
-    For each layer and head the keys (D, BLOCK) int8, their steps (BLOCK,) float32, the values (BLOCK, padded D) and theirs.
+    For each layer and head the keys as `packed_bytes` has the columns of a matrix, then the values, (BLOCK, padded D) int8, and
+    their steps, (BLOCK,) float32.
     """
-    return layers * heads * BLOCK * (size + padded(size) + 2 * 4)
+    return layers * heads * BLOCK * (-(-size // GROUP) * GROUP + padded(size) + 2 * 4)
 
 
 def packed(matrix: Any) -> Any:
@@ -137,7 +146,126 @@ def packed(matrix: Any) -> Any:
     return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
 
 
-def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept: str = "float", chains: int = 1) -> Any:
+def packed_bytes(matrix: Any) -> Any:
+    """(in, out) float32 -> flat uint8: panel by panel of `PANEL` columns.
+
+    Of each panel first its numbers, (in / `GROUP` rounded up, PANEL, GROUP), in steps of their column and 128 more than they
+    are, then the steps, (PANEL,) float32. Rows and columns that lack are 0.
+    """
+    rows, columns = matrix.shape
+    full = np.zeros((-(-rows // GROUP) * GROUP, wide(columns)), np.float32)
+    full[:rows, :columns] = matrix
+    most = np.abs(full).max(0)
+    scale = np.where(most > TINY, np.float32(LARGEST) / np.maximum(most, TINY), 0)
+    whole = (np.rint(full * scale.astype(np.float32)) + 128).astype(np.uint8)
+    numbers = whole.reshape(-1, GROUP, full.shape[1] // PANEL, PANEL).transpose(2, 0, 3, 1).reshape(full.shape[1] // PANEL, -1)
+    steps = (most / np.float32(LARGEST)).reshape(-1, PANEL).view(np.uint8)
+    return np.concatenate([numbers, steps], 1).reshape(-1)
+
+
+def rounded_bytes(depth: int) -> int:
+    """Memory of a row of so many numbers rounded for a product with a matrix of int8.
+
+    The numbers in groups, as `GROUP` bytes or, where the processor does not sum products of bytes, as `GROUP` int16, the
+    second and third of them changed over; then their step, float32, and -128 times their sum, int32. Room for whole vectors.
+    """
+    return -(-depth // LANES) * LANES * WIDTH + 8
+
+
+def _byte_tile(rows: int, adds: bool) -> Any:
+    """Makes the innermost loop of a product with a matrix of int8: so many rows at most, one panel.
+
+    Its arguments are how many rows; addresses of and bytes between rows of what is multiplied (`rounded_bytes`); the panel's
+    address; c's and bytes between its rows; the bias's; how many groups deep. c = sums + bias, or that is added to it.
+    """
+
+    @intrinsic
+    def tile(context: Any, rows_: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, bias: Any, groups: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            end = builder.append_basic_block("computed")
+            size = builder.switch(args[0], end)
+            for each in range(1, rows + 1):
+                one = builder.append_basic_block(f"rows{each}")
+                size.add_case(args[0].type(each), one)
+                builder.position_at_end(one)
+                _byte_loop(builder, each, adds, args[1:])
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 8), generate
+
+    return tile
+
+
+def _byte_loop(builder: Any, rows: int, adds: bool, args: Sequence[Any]) -> None:
+    """Writes the loop of a `_byte_tile` for so many rows; `args` are the tile's from the second on."""
+    a, lda, b, c, ldc, bias, groups = args
+    number, word = a.type, ir.IntType(32)
+    kind, floats = ir.VectorType(word, LANES), ir.VectorType(ir.FloatType(), LANES)
+    columns = range(PANEL // LANES)
+    starts = [builder.add(a, builder.mul(number(i), lda)) for i in range(rows)]
+    size = builder.mul(groups, number(GROUP * PANEL))  # of the panel's numbers
+    ends = [builder.add(start, builder.mul(groups, number(GROUP * WIDTH))) for start in starts]
+
+    def load(at: Any, of: Any) -> Any:
+        return builder.load(builder.inttoptr(at, of.as_pointer()), align=4)
+
+    def spread(one: Any, of: Any) -> Any:
+        whole = builder.insert_element(ir.Constant(of, ir.Undefined), one, word(0))
+        return builder.shuffle_vector(whole, ir.Constant(of, ir.Undefined), ir.Constant(kind, [0] * LANES))
+
+    sums = [[cgutils.alloca_once(builder, kind) for _ in columns] for _ in range(rows)]
+    for i in range(rows):
+        first = spread(load(builder.add(ends[i], number(4)), word), kind)
+        for v in columns:
+            builder.store(first, sums[i][v])
+    with cgutils.for_range(builder, groups) as loop:
+        group = builder.add(b, builder.mul(loop.index, number(GROUP * PANEL)))
+        found = [load(builder.add(group, number(4 * LANES * v)), kind) for v in columns]
+        if WIDTH == 1:
+            operation = ir.FunctionType(kind, [kind] * 3)
+            dot = cgutils.get_or_insert_function(builder.module, operation, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}")
+            for i in range(rows):
+                one = spread(load(builder.add(starts[i], builder.mul(loop.index, number(GROUP))), word), kind)
+                for v in columns:
+                    builder.store(builder.call(dot, [builder.load(sums[i][v]), found[v], one]), sums[i][v])
+        else:
+            mask = ir.Constant(kind, [0x00FF00FF] * LANES)
+            eight = ir.Constant(kind, [8] * LANES)
+            halves = [[builder.and_(each, mask), builder.and_(builder.lshr(each, eight), mask)] for each in found]
+            for i in range(rows):
+                at = builder.add(starts[i], builder.mul(loop.index, number(GROUP * WIDTH)))
+                ones = [spread(load(builder.add(at, number(4 * half)), word), kind) for half in range(2)]
+                for v in columns:
+                    total = builder.load(sums[i][v])
+                    for half in range(2):
+                        total = builder.add(total, _pairs(builder, halves[v][half], ones[half]))
+                    builder.store(total, sums[i][v])
+    for v in columns:
+        steps = load(builder.add(b, builder.add(size, number(4 * LANES * v))), floats)
+        start = load(builder.add(bias, number(4 * LANES * v)), floats)
+        for i in range(rows):
+            step = builder.fmul(steps, spread(load(ends[i], ir.FloatType()), floats))
+            total = builder.fadd(builder.fmul(builder.sitofp(builder.load(sums[i][v]), floats), step), start)
+            place = builder.add(c, builder.add(builder.mul(number(i), ldc), number(4 * LANES * v)))
+            if adds:
+                total = builder.fadd(total, load(place, floats))
+            builder.store(total, builder.inttoptr(place, floats.as_pointer()), align=4)
+
+
+def _pairs(builder: Any, one: Any, other: Any) -> Any:
+    """Of vectors of 32 bits the sums of the products of their halves: x86's pmaddwd, which LLVM finds in this."""
+    halves, whole = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(ir.IntType(32), 2 * LANES)
+    products = builder.mul(*(builder.sext(builder.bitcast(each, halves), whole) for each in (one, other)))
+    numbers = ir.VectorType(ir.IntType(32), LANES)
+    parts = [
+        builder.shuffle_vector(products, products, ir.Constant(numbers, list(range(first, 2 * LANES, 2)))) for first in (0, 1)
+    ]
+    return builder.add(*parts)
+
+
+def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept: str = "float") -> Any:
     """Makes the innermost loop: (rows, depth) times (depth, pieces x PIECE), every sum in a register from first to last.
 
     Its arguments are how many rows and pieces; addresses in bytes and distances between rows in numbers: a and its distance,
@@ -146,10 +274,9 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
     Args:
         rows: the most there are of a and c.
         pieces: how many there may be, of `PIECE` columns of b and c each.
-        start: what sums start from: "zero", "bias" (the same for every row) or "c" (what is there).
+        start: what sums start from: "bias" (the same for every row) or "c" (what is there).
         adds: whether the sums are added to c rather than put in its place.
         kept: what b's numbers are: "float", "half" (float16) or "byte" (int8).
-        chains: sums of each number, of every so many-th term, added up in the end; where only few would be under way. 1 or 2.
     """
 
     @intrinsic
@@ -166,7 +293,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
                     one = builder.append_basic_block(f"rows{each}pieces{some}")
                     size.add_case(number(each * across + some), one)
                     builder.position_at_end(one)
-                    _loop(builder, each, some, start, adds, kept, chains, args[2:])
+                    _loop(builder, each, some, start, adds, kept, args[2:])
                     builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
@@ -176,7 +303,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
     return tile
 
 
-def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: str, chains: int, args: Sequence[Any]) -> None:
+def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: str, args: Sequence[Any]) -> None:
     """Writes the loop of a `_tile` for so many rows and pieces; `args` are the tile's from the third on."""
     lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
     a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
@@ -208,46 +335,36 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: st
         factor = builder.shuffle_vector(whole, ir.Constant(kind, ir.Undefined), same)
         builder.store(builder.call(fma, [factor, column, builder.load(sums)]), sums)
 
-    def term(index: Any, chain: int) -> None:
+    def term(index: Any) -> None:
         row = builder.mul(index, ldb)
         if rows > len(columns):
             found = [of_b(row, v) for v in columns]
             for i in range(rows):
                 one = of_a(i, index)
                 for v in columns:
-                    add(sums[chain][i][v], one, found[v], widths[v])
+                    add(sums[i][v], one, found[v], widths[v])
         else:
             ones = [of_a(i, index) for i in range(rows)]
             for v in columns:
                 column = of_b(row, v)
                 for i in range(rows):
-                    add(sums[chain][i][v], ones[i], column, widths[v])
+                    add(sums[i][v], ones[i], column, widths[v])
 
     kinds = [ir.VectorType(ir.FloatType(), width) for width in widths]
     places = [
         [vector(c, builder.add(builder.mul(number(i), ldc), lanes[v]), widths[v], ir.FloatType()) for v in columns]
         for i in range(rows)
     ]
-    sums = [[[cgutils.alloca_once(builder, kind) for kind in kinds] for _ in range(rows)] for _ in range(chains)]
-    for chain in range(chains):
-        for i in range(rows):
-            for v in columns:
-                first = ir.Constant(kinds[v], [0.0] * widths[v])
-                if start != "zero" and chain == 0:
-                    at = places[i][v] if start == "c" else vector(bias, lanes[v], widths[v], ir.FloatType())
-                    first = builder.load(at, align=4)
-                builder.store(first, sums[chain][i][v])
-    with cgutils.for_range(builder, builder.udiv(depth, number(chains))) as loop:
-        for chain in range(chains):
-            term(builder.add(builder.mul(loop.index, number(chains)), number(chain)), chain)
-    if chains == 2:
-        with builder.if_then(builder.trunc(depth, ir.IntType(1))):
-            term(builder.sub(depth, number(1)), 0)
+    sums = [[cgutils.alloca_once(builder, kind) for kind in kinds] for _ in range(rows)]
     for i in range(rows):
         for v in columns:
-            found = builder.load(sums[0][i][v])
-            if chains == 2:
-                found = builder.fadd(found, builder.load(sums[1][i][v]))
+            at = places[i][v] if start == "c" else vector(bias, lanes[v], widths[v], ir.FloatType())
+            builder.store(builder.load(at, align=4), sums[i][v])
+    with cgutils.for_range(builder, depth) as loop:
+        term(loop.index)
+    for i in range(rows):
+        for v in columns:
+            found = builder.load(sums[i][v])
             if adds:
                 found = builder.fadd(found, builder.load(places[i][v], align=4))
             builder.store(found, places[i][v], align=4)
@@ -255,14 +372,72 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: st
 
 @intrinsic
 def _store_byte(context: Any, base: Any, index: Any, value: Any) -> Any:
-    """Puts a whole float of -127..127 as a byte at an address and an index."""
+    """Puts a whole float of -127..255 as a byte at an address and an index."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte = builder.fptosi(args[2], ir.IntType(8))
+        byte = builder.trunc(builder.fptosi(args[2], ir.IntType(32)), ir.IntType(8))
         builder.store(byte, builder.gep(builder.inttoptr(args[0], _BYTES), [args[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), generate
+
+
+@intrinsic
+def _store_whole(context: Any, base: Any, value: Any) -> Any:
+    """Puts a whole number as int32 at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.IntType(32)
+        builder.store(builder.trunc(args[1], kind), builder.inttoptr(args[0], kind.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def _round_to(context: Any, source: Any, depth: Any, out: Any, scale: Any) -> Any:
+    """Puts the nearest whole numbers of so many floats, each times `scale`, at an address as `rounded_bytes` says; their sum.
+
+    Vector by vector: what the last one has too many is 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number, word = args[0].type, ir.IntType(32)
+        floats, words = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(word, LANES)
+        bits = ir.VectorType(ir.IntType(1), LANES)
+
+        def function(name: str, result: Any, *given: Any) -> Any:
+            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, given), name)
+
+        def spread(one: Any, of: Any) -> Any:
+            whole = builder.insert_element(ir.Constant(of, ir.Undefined), one, word(0))
+            return builder.shuffle_vector(whole, ir.Constant(of, ir.Undefined), ir.Constant(words, [0] * LANES))
+
+        total = cgutils.alloca_once(builder, words)
+        builder.store(ir.Constant(words, [0] * LANES), total)
+        factor, end = spread(args[3], floats), spread(builder.trunc(args[1], word), words)
+        lanes = ir.Constant(words, list(range(LANES)))
+        vectors = builder.udiv(builder.add(args[1], number(LANES - 1)), number(LANES))
+        with cgutils.for_range(builder, vectors) as loop:
+            first = builder.mul(loop.index, number(LANES))
+            inside = builder.icmp_signed("<", builder.add(lanes, spread(builder.trunc(first, word), words)), end)
+            at = builder.inttoptr(builder.add(args[0], builder.mul(first, number(4))), floats.as_pointer())
+            load = function(f"llvm.masked.load.v{LANES}f32.p0", floats, floats.as_pointer(), word, bits, floats)
+            found = builder.call(load, [at, word(4), inside, ir.Constant(floats, [0.0] * LANES)])
+            near = builder.call(function(f"llvm.rint.v{LANES}f32", floats, floats), [builder.fmul(found, factor)])
+            whole = builder.fptosi(near, words)
+            builder.store(builder.add(builder.load(total), whole), total)
+            small = ir.VectorType(ir.IntType(8 * WIDTH), LANES)
+            kept = builder.trunc(whole, small)
+            if WIDTH == 2:
+                order = [group + place for group in range(0, LANES, GROUP) for place in (0, 2, 1, 3)]
+                kept = builder.shuffle_vector(kept, kept, ir.Constant(words, order))
+            to = builder.inttoptr(builder.add(args[2], builder.mul(first, number(WIDTH))), small.as_pointer())
+            builder.store(kept, to, align=1)
+        add = function(f"llvm.vector.reduce.add.v{LANES}i32", word, words)
+        return builder.sext(builder.call(add, [builder.load(total)]), number)
+
+    return types.int64(types.int64, types.int64, types.int64, types.float32), generate
 
 
 @intrinsic
@@ -353,9 +528,10 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 _put = _tile(TILE, [PANEL // PIECE], "bias")
 _add = _tile(TILE, [PANEL // PIECE], "bias", adds=True)
+_put_bytes = _byte_tile(TILE, adds=False)
+_add_bytes = _byte_tile(TILE, adds=True)
 _put_halves = _tile(TILE, [PANEL // PIECE], "bias", kept="half")
 _add_halves = _tile(TILE, [PANEL // PIECE], "bias", adds=True, kept="half")
-_scores = _tile(TOGETHER, [BLOCK // PIECE], "zero", kept="byte", chains=LANES // 8)
 _mix = _tile(TOGETHER, range(1, PIECES + 1), "c", kept="byte")
 
 EXACT = {"contract", "nsz"}
@@ -470,9 +646,92 @@ def _weigh_panel(
             _put(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
 
 
+@compiled(fastmath=EXACT)
+def _round(numbers: Any, depth: int, out: int) -> None:
+    """Rounds the first numbers of a row for products with int8, to an address; see `rounded_bytes`."""
+    most = _largest(np.int64(numbers.ctypes.data), depth // PIECE)
+    for i in range(depth // PIECE * PIECE, depth):
+        most = max(most, abs(numbers[i]))
+    scale = np.float32(LARGEST) / most if most > TINY else np.float32(0.0)
+    total = _round_to(np.int64(numbers.ctypes.data), depth, out, scale)
+    end = out + (depth + GROUP - 1) // GROUP * GROUP * WIDTH
+    _store(end, 0, most / np.float32(LARGEST))
+    _store_whole(end + 4, -128 * total)
+
+
 @compiled(parallel=True)
-def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
-    """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`. b is `packed`, of either precision."""
+def _round_all(a: Any, rows: int, depth: int, rounded: Any) -> None:
+    """`_round` of the first rows."""
+    for row in prange(rows):
+        _round(a[row], depth, np.int64(rounded.ctypes.data + row * rounded.shape[1]))
+
+
+@compiled()
+def _byte_panel(
+    a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool
+) -> None:
+    """One panel of a product with a matrix of int8; asks for the panel behind it. Arguments as in `_byte_tile`."""
+    groups = (depth + GROUP - 1) // GROUP
+    size = (groups * GROUP + 4) * PANEL
+    part = (size * TILE // rows + 63) // 64 * 64
+    for row in range(0, rows, TILE):
+        some = min(TILE, rows - row)
+        begin = row // TILE * part
+        for line_at in range(b + size + begin, b + size + min(begin + part, size), 64):
+            _prefetch(line_at)
+        a_at, c_at = a + row * lda, c + row * ldc
+        if adds:
+            _add_bytes(some, a_at, lda, b, c_at, ldc, bias, groups)
+        else:
+            _put_bytes(some, a_at, lda, b, c_at, ldc, bias, groups)
+
+
+@compiled(parallel=True)
+def _multiply_bytes(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
+    """`multiply` with a matrix of int8, all rows rounded."""
+    panels = len(bias) // PANEL
+    chunks = (rows + CHUNK - 1) // CHUNK
+    each = (rows + chunks * TILE - 1) // (chunks * TILE) * TILE
+    size = ((depth + GROUP - 1) // GROUP * GROUP + 4) * PANEL
+    lda, ldc = rounded.shape[1], 4 * c.shape[1]
+    a_at, b_at, bias_at, c_at = rounded.ctypes.data, b.ctypes.data, bias.ctypes.data, c.ctypes.data
+    for task in prange(chunks * panels):
+        first = min(task // panels * each, rows)
+        panel = task % panels
+        last = min(first + each, rows)
+        _byte_panel(
+            np.int64(a_at + first * lda),
+            lda,
+            last - first,
+            depth,
+            np.int64(b_at + panel * size),
+            np.int64(bias_at + 4 * panel * PANEL),
+            np.int64(c_at + first * ldc + 4 * panel * PANEL),
+            ldc,
+            adds,
+        )
+
+
+@compiled()
+def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool, rounded: Any) -> None:
+    """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`.
+
+    b is `packed`, of either precision, or `packed_bytes`; a is rounded for these into `rounded`.
+    """
+    if b.itemsize > 1:
+        _multiply(a, rows, depth, b, bias, c, adds)
+        return
+    if rows >= FEW:
+        _round_all(a, rows, depth, rounded)
+    else:
+        for row in range(rows):
+            _round(a[row], depth, np.int64(rounded.ctypes.data + row * rounded.shape[1]))
+    _multiply_bytes(rounded, rows, depth, b, bias, c, adds)
+
+
+@compiled(parallel=True)
+def _multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
+    """`multiply` with a matrix of floats."""
     panels = len(bias) // PANEL
     lda, ldc = a.shape[1], c.shape[1]
     a_at, b_at, bias_at, c_at = a.ctypes.data, b.ctypes.data, bias.ctypes.data, c.ctypes.data
@@ -529,15 +788,24 @@ def _attend(
         mixed: (M, wide C).
     """
     across = (size + PIECE - 1) // PIECE * PIECE
-    of_keys, stride = BLOCK * (size + 4), BLOCK * (size + across + 8)
+    groups = (size + GROUP - 1) // GROUP
+    of_keys = BLOCK * (groups * GROUP + 4)
+    stride = of_keys + BLOCK * (across + 4)
     most = PIECES if tokens == 1 else PIECES * LANES // 16
     blocks = position // BLOCK + 1
     length = blocks * BLOCK
     scores = np.empty(((last - first) * tokens, length), np.float32)
     sums = np.zeros(((last - first) * tokens, across), np.float32)
     totals = np.empty((last - first) * tokens, np.float32)
-    queries_at, scores_at, sums_at = np.int64(queries.ctypes.data), np.int64(scores.ctypes.data), np.int64(sums.ctypes.data)
-    distance = queries.shape[1]
+    scores_at, sums_at = np.int64(scores.ctypes.data), np.int64(sums.ctypes.data)
+    distance = (groups * GROUP + LANES) * WIDTH + 8
+    rounded = np.empty(((last - first) * tokens, distance), np.uint8)
+    nothing = np.zeros(PANEL, np.float32)
+    rounded_at, nothing_at = np.int64(rounded.ctypes.data), np.int64(nothing.ctypes.data)
+    for head in range(first, last):
+        for i in range(tokens):
+            query = queries[token + i, head * size : (head + 1) * size]
+            _round(query, size, rounded_at + ((head - first) * tokens + i) * distance)
     for block in range(blocks):
         for head in range(first, last):
             keys = table[block] + offset + head * stride
@@ -545,11 +813,13 @@ def _attend(
             following += offset + head * stride
             for line_at in range(following, following + of_keys, 64):
                 _prefetch(line_at)
-            query_at = queries_at + 4 * (token * distance + head * size)
+            query_at = rounded_at + (head - first) * tokens * distance
             score_at = scores_at + 4 * ((head - first) * tokens * length + block * BLOCK)
-            _scores(tokens, BLOCK // PIECE, query_at, distance, keys, BLOCK, score_at, length, keys, size)
-            for i in range(tokens):
-                _scale(score_at + 4 * i * length, keys + BLOCK * size)
+            for panel in range(BLOCK // PANEL):
+                key_at = keys + panel * PANEL * (groups * GROUP + 4)
+                _put_bytes(
+                    tokens, query_at, distance, key_at, score_at + 4 * panel * PANEL, 4 * length, nothing_at, groups
+                )
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
     for row in range((last - first) * tokens):
         count = position + row % tokens + 1
@@ -586,14 +856,16 @@ def _attend(
 
 
 @compiled(fastmath=EXACT)
-def _keep(numbers: Any, scratch: Any, at: int, distance: int, step_at: int) -> None:
+def _keep(numbers: Any, scratch: Any, at: int, distance: int, together: int, more: int, step_at: int) -> None:
     """Puts numbers into the cache as multiples, up to `LARGEST`, of a step of their own.
 
     Args:
         numbers: (D,).
         scratch: (D,), overwritten.
         at: address of the first.
-        distance: bytes from one to the next.
+        distance: bytes from some to the next.
+        together: how many stand side by side.
+        more: what is added to each.
         step_at: address of the step.
     """
     size = len(numbers)
@@ -603,9 +875,9 @@ def _keep(numbers: Any, scratch: Any, at: int, distance: int, step_at: int) -> N
     _store(step_at, 0, most / np.float32(LARGEST))
     steps = np.float32(LARGEST) / most if most > np.float32(1e-30) else np.float32(0.0)
     for i in range(size):
-        scratch[i] = np.rint(numbers[i] * steps)
+        scratch[i] = np.rint(numbers[i] * steps) + np.float32(more)
     for i in range(size):
-        _store_byte(at, i * distance, scratch[i])
+        _store_byte(at, i // together * distance + i % together, scratch[i])
 
 
 @compiled(parallel=True, fastmath=EXACT)
@@ -617,7 +889,9 @@ def _look(
     across = (size + PIECE - 1) // PIECE * PIECE
     parts = 1 if len(starts) >= FEW else heads  # a few rows would leave threads idle
     together = heads // parts
-    stride = BLOCK * (size + across + 8)  # bytes of a head's part of a block
+    deep = (size + GROUP - 1) // GROUP * GROUP
+    of_keys = BLOCK * (deep + 4)
+    stride = of_keys + BLOCK * (across + 4)  # bytes of a head's part of a block
     offset = np.int64(layer * heads * stride)
     for thread in prange(threads):
         scratch = np.empty(size, np.float32)
@@ -628,11 +902,14 @@ def _look(
                 place = position % BLOCK
                 for head in range(first, first + together):
                     keys = tables[row, position // BLOCK] + offset + head * stride
-                    values = keys + BLOCK * (size + 4)
+                    values = keys + of_keys
+                    panel = keys + place // PANEL * PANEL * (deep + 4)
+                    column = place % PANEL
                     key = queries[token, hidden + head * size : hidden + (head + 1) * size]
                     value = queries[token, 2 * hidden + head * size : 2 * hidden + (head + 1) * size]
-                    _keep(key, scratch, keys + place, BLOCK, keys + BLOCK * size + 4 * place)
-                    _keep(value, scratch, values + place * across, 1, values + BLOCK * across + 4 * place)
+                    step_at = panel + PANEL * deep + 4 * column
+                    _keep(key, scratch, panel + GROUP * column, GROUP * PANEL, GROUP, 128, step_at)
+                    _keep(value, scratch, values + place * across, 1, 1, 0, values + BLOCK * across + 4 * place)
             following = min(task + threads, len(starts) * parts - 1)
             coming = tables[following // parts, 0] + offset + (following % parts * together - first) * stride
             token = firsts[row]
@@ -659,20 +936,20 @@ def enter(layer: int, count: int, epsilon: float, weights: Weights, work: Work) 
     for token in range(count):
         norm(work.states, token, weights.norms[2 * layer], epsilon, work.normed, token)
     size = weights.words.shape[1]
-    multiply(work.normed, count, size, weights.attend[layer], weights.attend_bias[layer], work.queries, False)
+    multiply(work.normed, count, size, weights.attend[layer], weights.attend_bias[layer], work.queries, False, work.rounded)
 
 
 @compiled()
 def leave(layer: int, count: int, activation: int, epsilon: float, weights: Weights, work: Work) -> None:
     """A layer after its attention: from `work.mixed` into the first `count` states."""
     size = weights.words.shape[1]
-    inner = len(weights.contract[layer]) // work.states.shape[1]
-    multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True)
+    inner = len(weights.contract[layer]) // work.states.shape[1] - (GROUP if weights.contract.itemsize == 1 else 0)
+    multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True, work.rounded)
     for token in range(count):
         norm(work.states, token, weights.norms[2 * layer + 1], epsilon, work.normed, token)
-    multiply(work.normed, count, size, weights.expand[layer], weights.expand_bias[layer], work.inner, False)
+    multiply(work.normed, count, size, weights.expand[layer], weights.expand_bias[layer], work.inner, False, work.rounded)
     _activate(work.inner, count, activation)
-    multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], work.states, True)
+    multiply(work.inner, count, inner, weights.contract[layer], weights.contract_bias[layer], work.states, True, work.rounded)
 
 
 @compiled(fastmath=SUMS)
@@ -818,5 +1095,5 @@ def advance(
         norm(work.states, firsts[row + 1] - 1, weights.norms[2 * layers], epsilon, work.hidden, row)
     for first in range(0, rows, CHUNK):
         part = min(CHUNK, rows - first)
-        multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False)
+        multiply(work.hidden[first:], part, hidden, weights.output, weights.output_bias, work.logits, False, work.rounded)
         _pick(work.logits, first, part, uniform, may_end, drawing, tokens, log_probs)

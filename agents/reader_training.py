@@ -23,6 +23,7 @@ from convogym.agents.training import TrainingConfig
 from convogym.dialogue import Dialogue
 from convogym.goals import DEFAULT_GOALS, PUBLISHED_GOALS
 
+SAID = 1 / 3
 HEAD_RATE = 3e-3  # AdamW's for the heads, which start from nothing
 
 
@@ -115,6 +116,7 @@ def train_reader(
     config: TrainingConfig,
     line_batch: int = 48,
     talk_batch: int = 24,
+    said: Sequence[LabelledLine] = (),
 ) -> Iterator[tuple[int, float, float]]:
     """Trains both heads and the layers under them, one batch of each a step.
 
@@ -125,6 +127,8 @@ def train_reader(
         config: steps, AdamW's rate for the layers (`other_lr`), decay, seed.
         line_batch: lines a step.
         talk_batch: talks a step; the others' personas are a talk's distractors.
+        said: lines that a model said, labelled by reading, `SAID` of each batch of lines where there are any: people write no
+            garbled lines, so from theirs nobody learns what to refuse.
 
     Yields:
         Steps done, goal loss and match loss after every step.
@@ -138,7 +142,9 @@ def train_reader(
     network.train()
     try:
         for step in range(config.steps):
-            chosen = [lines[i] for i in rng.integers(len(lines), size=line_batch)]
+            own = round(line_batch * SAID) if said else 0
+            chosen = [lines[i] for i in rng.integers(len(lines), size=line_batch - own)]
+            chosen += [said[i] for i in rng.integers(len(said), size=own)] if own else []
             talks = [dialogues[i] for i in rng.permutation(len(dialogues))[:talk_batch]]
             first = goal_loss(reader, chosen)
             first.backward()  # type: ignore[no-untyped-call]

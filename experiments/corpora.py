@@ -29,6 +29,8 @@ PLACEHOLDER = "[user"  # Synthetic-Persona-Chat leaves "[User 1's name]" in some
 HELD_BACK = 40  # every n-th dialogue of a corpus is never trained on, to watch the loss on
 COMMON = 1000  # so many of the commonest words are never `reworded`
 _WORD = re.compile(r"\b[a-z]{3,12}\b")
+PIECES = 3  # dialogues that one is `pieced` from
+MOST_FACTS = 5  # of its persona
 GOAL_DROPOUT = 0.15  # share of steered lines whose goal is not named, so that lines without goals stay fluent
 
 
@@ -86,9 +88,9 @@ def read_raw(folder: Path) -> dict[str, list[Dialogue]]:
 def own_corpora(*splits: str) -> dict[str, list[Dialogue]]:
     """Splits of the steered-talk corpus, which travels with the package, without the goals kept for teaching.
 
-    Named `steered_talk`, `steered_talk_more` and `steered_talk_asked`.
+    Named `steered_talk` (train and dev) and `steered_talk_more`, `steered_talk_asked` and so on.
     """
-    names = {split: f"steered_talk_{split}" if split in ("more", "asked") else "steered_talk" for split in splits}
+    names = {split: "steered_talk" if split in ("train", "dev") else f"steered_talk_{split}" for split in splits}
     return {
         name: [spelled(d) for d in steered_talk.without_extra_goals(steered_talk.load(split))] for split, name in names.items()
     }
@@ -125,6 +127,8 @@ class Share:
     """speaker 1's view, with `asked` lines in it"""
     swapped: float = 0.0
     """speaker 1's utterances learnt as replies, with that speaker's persona"""
+    pieced: float = 0.0
+    """speaker 2's view of dialogues put together from `pieced` ones"""
     limit: int = 1 << 30
     """utmost number of dialogues a view reads in an epoch"""
 
@@ -225,6 +229,39 @@ def reworded(dialogue: Dialogue, words: Sequence[str], rng: np.random.Generator)
     return Dialogue(turns, persona, dialogue.partner_persona, dialogue.source)
 
 
+def pieced(dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Dialogue:
+    """A dialogue put together from pieces of `PIECES` others, its persona from what the pieces' personas say of themselves.
+
+    So that the fact asked for is found among any others: what was written names few personas, and they are soon known by heart.
+    A piece is two or three turns that follow each other, in which a reply states a fact. Facts that nobody asks for are added
+    from the same personas, up to `MOST_FACTS`. Only replies are to be learnt from it.
+
+    Args:
+        dialogues: with personas and with replies that state facts, `PIECES` or more.
+        rng: of the draws.
+    """
+    turns: list[Turn] = []
+    facts: list[str] = []
+    spare: list[str] = []
+    for i in rng.choice(len(dialogues), PIECES, replace=False):
+        dialogue = dialogues[i]
+        assert dialogue.persona is not None
+        known = dialogue.persona.facts
+        begin = int(rng.choice([t for t, turn in enumerate(dialogue.turns) if turn.facts]))
+        begin = max(0, begin - int(rng.integers(2)))  # with what was said before, as often as not
+        piece = dialogue.turns[begin : begin + int(rng.integers(2, 4))]
+        wanted = [known[fact] for fact in dict.fromkeys(fact for turn in piece for fact in turn.facts or ())]
+        if len(facts) + len(set(wanted) - set(facts)) > MOST_FACTS or any(turn.reply is None for turn in piece):
+            continue
+        facts += [fact for fact in wanted if fact not in facts]
+        turns += [dataclasses.replace(t, facts=tuple(facts.index(known[fact]) for fact in t.facts or ())) for t in piece]
+        spare += [fact for fact in known if fact not in wanted]
+    if not turns:
+        return dialogues[0]  # personas of many facts, all told at once
+    added = [spare[i] for i in rng.permutation(len(spare)) if spare[i] not in facts]
+    return Dialogue(tuple(turns), Persona(tuple((facts + added)[:MOST_FACTS])), None, "pieced")
+
+
 def epoch_maker(
     mix: Mix, corpora: Mapping[str, Sequence[Dialogue]], tokenizer: Tokenizer, layout: str, max_tokens: int, seed: int
 ) -> Callable[[int], list[Example]]:
@@ -258,6 +295,9 @@ def epoch_maker(
                 examples += plain_examples(tokenizer, dialogue, max_tokens)
             for dialogue in _draw(dialogues, share.replies, share.limit, rng):
                 examples += replies(stated_by_words(dialogue))
+            telling = [d for d in dialogues if share.pieced and d.persona and any(turn.facts for turn in d.turns)]
+            for _ in range(round(len(telling) * share.pieced)):
+                examples += replies(pieced(telling, rng))
             for dialogue in _draw(dialogues, share.swapped, share.limit, rng):
                 other = shifted(dialogue)
                 if other is not None:

@@ -113,11 +113,12 @@ def _ways(network: GPT2, inputs: Mapping[int, Tensor], matrices: Sequence[Tensor
     biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
     rows = len(next(iter(inputs.values())))
     given = {size: np.ones((rows, kernels.wide(size)), np.float32) for size in inputs}
+    unused = np.zeros((1, 8), np.uint8)
     outs = {len(bias): np.zeros((rows, len(bias)), np.float32) for bias in biases}
 
     def multiply(number: int) -> None:
         depth, bias = matrices[number].size(0), biases[number]
-        kernels.multiply(given[depth], rows, depth, packed[number], bias, outs[len(bias)], False)
+        kernels.multiply(given[depth], rows, depth, packed[number], bias, outs[len(bias)], False, unused)
 
     multiply(0)  # compiled before it is timed
     yield multiply

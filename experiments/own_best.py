@@ -26,7 +26,7 @@ from convogym.stating import ENOUGH, stated_by_words, stated_share
 _SENTENCE = re.compile(r"[^.!?]+")
 WRITTEN = 2.0
 """how many draws the written reply counts as, where a draw's agreement with the others is measured"""
-CERTAIN = 0.8
+CERTAIN = 0.9
 """chance, by the judge, that a line kept carries out its goal"""
 
 

@@ -154,6 +154,24 @@ SETTLING = dataclasses.replace(
         "self_dialogue": Share(plain=1.0, limit=600),
     },
 )
+NEAR = Mix(
+    shares={
+        "personachat_train_part": Share(replies=1.5, asked=0.3),
+        "synthetic_persona_chat": Share(replies=0.4, swapped=0.2, asked=0.2),
+        "steered_talk": Share(replies=0.7, lines=0.5, asked=0.5, pieced=1.5),
+        "steered_talk_more": Share(replies=0.8, lines=1.5, asked=0.5, pieced=0.7),
+        "steered_talk_asked": Share(replies=0.8, lines=0.7, asked=0.5, pieced=1.2),
+        "steered_talk_near": Share(replies=2.0, lines=0.7, asked=0.5, pieced=1.5),
+        "steered_talk_plain": Share(replies=2.0, lines=2.0, asked=0.5, pieced=1.0),
+        "self_dialogue": Share(plain=1.0, limit=300),
+        "own_replies": Share(replies=0.8),
+        "own_lines": Share(lines=1.5),
+    },
+    grammar=700,
+    grammar_replies=3000,
+    grammar_turns=(2, 6),
+    reworded=0.4,
+)
 REPLIED_TO = (
     {
         "personachat_train_part": (0, 1000),
@@ -174,12 +192,25 @@ REPLIED_TO = (
         "steered_talk_more": (0, 200),
         "steered_talk_asked": (600, 1300),
     },
+    {
+        "personachat_train_part": (1000, 2100),
+        "synthetic_persona_chat": (450, 550),
+        "steered_talk_near": (0, 300),
+        "steered_talk_plain": (0, 300),
+    },
 )
 """of each corpus, from which dialogue to before which the model's own replies are put in, each of the times"""
 STEERED = (
     {"personachat_train_part": (0, 200), "steered_talk": (0, 300), "steered_talk_more": (0, 800)},
     {"personachat_train_part": (1000, 1200), "steered_talk": (300, 600), "steered_talk_asked": (0, 600)},
     {"personachat_train_part": (300, 600), "steered_talk": (600, 900), "steered_talk_asked": (600, 1300)},
+    {
+        "personachat_train_part": (600, 900),
+        "steered_talk": (0, 600),
+        "steered_talk_more": (0, 400),
+        "steered_talk_near": (0, 400),
+        "steered_talk_plain": (0, 600),
+    },
 )
 """likewise the model's own lines"""
 
@@ -241,9 +272,14 @@ class Recipe:
     """steps of the same with more of people's talk"""
     settling_share: float = 0.3
     """of the full rates, where they begin"""
+    near_steps: int = 4500
+    """steps from the mean of the weights at the ends of those two, in which the fact asked for is found among any others
+    (`corpora.pieced`), utterances drawn a fourth time"""
+    near_share: float = 0.5
+    """of the full rates, where they begin"""
     last_dropout: float = 0.05
-    """in those two, in which the dialogues that were written come back most often"""
-    own_draws: tuple[int, int, int] = (6, 8, 8)
+    """from `last_steps` on, in which the dialogues that were written come back most often"""
+    own_draws: tuple[int, int, int, int] = (6, 8, 8, 8)
     """utterances drawn for each of those, each of the times"""
     own_talks: float = 1.0
     """of the dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
@@ -257,10 +293,10 @@ class Recipe:
 
 
 RECIPE = Recipe()
-OWN_PHASES = ("own", "own again", "own at last")
-AVERAGED = ("more", "own", "own again")
-"""phases from the mean of whose weights at the end the phase after them goes on"""
-RELEASED = ("own at last", "settling")
+OWN_PHASES = ("own", "own again", "own at last", "near")
+AVERAGED = {"own at last": ("more", "own", "own again"), "near": ("own at last", "settling")}
+"""by phase, those from the mean of whose weights at the end it goes on"""
+RELEASED = ("near",)
 """phases whose weights at the end make the released ones: their mean"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
@@ -278,7 +314,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     own = heard + recipe.own_steps
     again = own + recipe.own_again_steps
     last = again + recipe.last_steps
-    ended = last + recipe.settling_steps
+    settled = last + recipe.settling_steps
+    ended = settled + recipe.near_steps
     bf16 = has_bfloat16("cpu")
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8, dropout: float = 0.0) -> TrainingConfig:
@@ -318,7 +355,13 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         (
             "settling",
             _scaled(SETTLING, recipe),
-            config(ended, last, recipe.settling_share, recipe.name_epsilon, recipe.last_dropout),
+            config(settled, last, recipe.settling_share, recipe.name_epsilon, recipe.last_dropout),
+            settled,
+        ),
+        (
+            "near",
+            _scaled(NEAR, recipe),
+            config(ended, settled, recipe.near_share, recipe.name_epsilon, recipe.last_dropout),
             ended,
         ),
     )
@@ -383,8 +426,10 @@ def pretrain(
             break  # what a phase begins with is done by the run that takes its first step
         if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
             train = {**train, **corpora_module.own_corpora("more")}
-        if phase == OWN_PHASES[-1]:
-            _average(model, out, AVERAGED)
+        if phase == "near":
+            train = {**train, **corpora_module.own_corpora("near", "plain")}
+        if phase in AVERAGED:
+            _average(model, out, AVERAGED[phase])
         if phase in OWN_PHASES:
             train = {
                 **train,
@@ -394,8 +439,8 @@ def pretrain(
         trainer = _trainer(model, mix, train, recipe, config, out, phase)
         if trainer.resume():
             cut_log(out / "log.jsonl", trainer.step)
-        if phase == OWN_PHASES[-1] and trainer.step == begin:
-            _average(model, out, AVERAGED)  # resuming has brought the end of the phase before
+        if phase in AVERAGED and trainer.step == begin:
+            _average(model, out, AVERAGED[phase])  # resuming has brought the end of the phase before
         begin = end
         if trainer.step >= end:
             _keep_end(model, out, phase, trainer.step == end)
@@ -435,7 +480,8 @@ def _end_of(out: Path, phase: str) -> Path:
 def _keep_end(model: LanguageModel, out: Path, phase: str, is_end: bool) -> None:
     """Writes the weights at the end of a phase that will be averaged, unless they are there."""
     path = _end_of(out, phase)
-    if phase in (*AVERAGED, *RELEASED) and is_end and not path.exists():
+    averaged = {name for names in AVERAGED.values() for name in names}
+    if phase in averaged.union(RELEASED) and is_end and not path.exists():
         scratch = path.with_suffix(".partial")
         save_file({name: weight.contiguous() for name, weight in model.network.state_dict().items()}, scratch)
         scratch.replace(path)

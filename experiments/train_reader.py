@@ -8,7 +8,9 @@ personas: those two and the persona corpora of the folder. Neither sees a label 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from convogym.goals import PUBLISHED_GOALS
 
 GRAMMAR_DIALOGUES = 2500
 LAYERS = 5
+SAID_TIMES = 3  # that the n-grams read lines a model said
 LEARNING_RATE = 4e-4
 MATCHED_AMONG = 21  # personas: the true one and the environment's 20 distractors
 
@@ -51,6 +54,7 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
     lines = [line for d in steered for line in labelled_lines(d)]
     made_lines = [line for d in made for line in labelled_lines(d)]
     lines += [made_lines[i] for i in rng.permutation(len(made_lines))[: len(lines) // 2]]
+    said = said_lines()
     talks = [*steered, *made[: len(made) // 2]]
     if data is not None:
         train_part, _ = corpora.kept_apart(corpora.read_folder(data))
@@ -64,14 +68,23 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
     goal_losses: list[float] = []
     match_losses: list[float] = []
     with tqdm(total=steps, desc="judges", unit="step", disable=not progress) as bar:
-        for _, goal_loss, match_loss in train_reader(reader, lines, talks, config):
+        for _, goal_loss, match_loss in train_reader(reader, lines, talks, config, said=said):
             goal_losses.append(goal_loss)
             match_losses.append(match_loss)
             bar.update()
             bar.set_postfix(goals=f"{np.mean(goal_losses[-20:]):.3f}", match=f"{np.mean(match_losses[-20:]):.3f}")
-    fit_ngrams(reader, lines, seed)
+    fit_ngrams(reader, lines + said * SAID_TIMES, seed)
     reader.save(out)
     return {"out": str(out), "lines": len(lines), "talks": len(talks), "steps": steps, "seed": seed, **score(out, seed)}
+
+
+def said_lines() -> list[Any]:
+    """The lines of `convogym/data/said_lines.jsonl`, said by persona-mini in talks it was trained on and labelled by reading."""
+    from convogym.agents.reader_training import LabelledLine
+
+    text = (resources.files("convogym") / "data/said_lines.jsonl").read_text("utf-8")
+    found = [json.loads(line) for line in text.splitlines()]
+    return [LabelledLine(each["previous"], each["text"], tuple(each["goals"])) for each in found]
 
 
 def score(folder: Path, seed: int) -> dict[str, Any]:

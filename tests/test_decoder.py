@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny import stepped_cache, tiny_model
 
-from convogym.agents import compiled
+from convogym.agents import compiled, kernels
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses, pack
 from convogym.agents.decoder import Decoder, Generated, Task
 from convogym.agents.gpt2 import GPT2, GPT2Shape
@@ -22,31 +22,39 @@ from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
 from convogym.agents.static_passes import StaticPasses
 from convogym.agents.torch_passes import TorchPasses
+from convogym.agents.whole_texts import WholeTexts
 from convogym.errors import InputError
 from convogym.layouts import prompt
 from convogym.speakers import Request, Utterance
 
 SAMPLING = Sampling(max_tokens=12)
+CLOSE = 0.02  # of a logit; those of the tiny model differ by 1 or so
 
 
 def naive(
     reference: torch.nn.Module, model: LanguageModel, context: list[int], noise: np.ndarray, sampling: Sampling
 ) -> list[int]:
     """One utterance by the transformers library's own GPT-2, the whole context encoded anew for every token."""
-    ids, said = list(context), []
-    banned = [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]
+    said: list[int] = []
     for n in range(sampling.max_tokens):
-        with torch.no_grad():
-            logits = reference(torch.tensor([ids])).logits[:, -1].clone()
-        logits[:, banned] = -torch.inf
-        if n == 0:
-            logits[:, model.tokenizer.eos] = -torch.inf
-        token = int(pick(logits, torch.tensor([noise[n]]), sampling))
+        token = drawn(reference, model, [*context, *said], n == 0, noise[n], sampling)
         if token == model.tokenizer.eos:
             break
         said.append(token)
-        ids.append(token)
     return said
+
+
+def drawn(
+    reference: torch.nn.Module, model: LanguageModel, ids: list[int], is_first: bool, u: float, sampling: Sampling, away: float = 0
+) -> int:
+    """The next token that a naive loop draws, its logits moved by so much at random."""
+    with torch.no_grad():
+        logits = reference(torch.tensor([ids])).logits[:, -1].clone()
+    logits += away * torch.randn(logits.shape)
+    logits[:, [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]] = -torch.inf
+    if is_first:
+        logits[:, model.tokenizer.eos] = -torch.inf
+    return int(pick(logits, torch.tensor([u]), sampling))
 
 
 def as_kept(passes: Any, network: torch.nn.Module) -> AbstractContextManager[None]:
@@ -72,7 +80,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, torch
 def test_batched_cached_decoding_equals_the_naive_loop(
     layout: str, passes: Any, pair: tuple[LanguageModel, torch.nn.Module]
 ) -> None:
-    """Seven ragged dialogues of different ages, in changing company, both sides, until the oldest turns are dropped."""
+    """Seven ragged dialogues of different ages, in changing company, both sides, until the oldest turns are dropped.
+
+    Token for token; but for one thing. The compiled passes round numbers to int8, and where one lies in the middle of two whole
+    numbers, the last digit of a float decides which it becomes. So one of theirs may differ where the draw was close.
+    """
     model, reference = pair
     rng = np.random.default_rng(4)  # with 3 two of a nucleus's logits differ by 3e-7, and their order by who computed them
     decoders = [Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, passes) for _ in range(2)]
@@ -81,6 +93,7 @@ def test_batched_cached_decoding_equals_the_naive_loop(
     personas = [tuple(f"i have {n} dogs." for n in range(i % 4 + 1)) for i in range(7)]
     room = decoders[0].room - SAMPLING.max_tokens
     dropped = compared = 0
+    close = []
     for _ in range(14):
         company = sorted(rng.permutation(7)[: rng.integers(2, 8)].tolist())
         for side in range(2):
@@ -98,11 +111,19 @@ def test_batched_cached_decoding_equals_the_naive_loop(
                 decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING),
                 strict=True,
             ):
+                ids = list(said.ids)
                 with as_kept(passes, reference):
-                    assert list(said.ids) == naive(reference, model, list(p.ids), u, SAMPLING)
+                    expected = naive(reference, model, list(p.ids), u, SAMPLING)
+                    if ids != expected:
+                        same = next(n for n, pair in enumerate(zip([*ids, 0], [*expected, 0], strict=False)) if pair[0] != pair[1])
+                        before = [*p.ids, *ids[:same]]
+                        near = {drawn(reference, model, before, same == 0, u[same], SAMPLING, CLOSE) for _ in range(100)}
+                        assert ids[same] in near
+                        close.append(same)
                 histories[i].append(model.tokenizer.decode(said.ids) or "...")
                 compared += 1
     assert compared > 80 and dropped > 5
+    assert len(close) <= (compared // 20 if passes is CompiledPasses else 0)
 
 
 def test_log_prob_and_features_are_those_of_a_full_pass(pair: tuple[LanguageModel, torch.nn.Module]) -> None:
@@ -139,7 +160,7 @@ def test_sizes_that_fill_no_register_and_every_activation(passes: Any, activatio
         ids = torch.tensor([[*context, *one.ids, *([] if one.is_cut_off else [0])]])
         with as_kept(passes, network):
             hidden = network.hidden(ids)[0, len(context) - 1 : -1].detach()
-        logits = network.logits(hidden).detach()
+            logits = network.logits(hidden).detach()
         logits[:, [5, 412]] = -torch.inf
         expected = torch.log_softmax(logits, -1).gather(-1, ids[0, len(context) :, None]).sum()
         assert one.log_prob == pytest.approx(float(expected), abs=log_error)
@@ -189,20 +210,44 @@ def test_what_stood_in_the_memory_of_the_cache_does_not_matter(monkeypatch: pyte
     ]
 
 
-def test_weights_that_are_halves_are_kept_as_such_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_halves_are_kept_as_such_where_texts_are_read_and_nothing_else_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = tiny_model()
-    assert {matrix.dtype for matrix in pack(model.network, ()) if matrix.ndim == 2} == {np.dtype(np.float32)}
+    assert {matrix.dtype for matrix in pack(model.network, (), exact=True) if matrix.ndim == 2} == {np.dtype(np.float32)}
     model.network.load_state_dict({name: weight.half().float() for name, weight in model.network.state_dict().items()})
-    small = pack(model.network, ())
+    small = pack(model.network, (), exact=True)
     matrices = (small.attend, small.project, small.expand, small.contract, small.output)
     assert all(matrix.dtype == np.uint16 for matrix in matrices)
-    contexts, noise = [[7, 9, 11] * n for n in (1, 5, 11, 30)], np.random.default_rng(3).random((4, 12))
-    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
-    halves = decoder.generate(range(4), contexts, noise, SAMPLING)
+    texts = [[7, 9, 11] * n for n in (1, 5, 11, 30)]
+    halves = WholeTexts(model.network).hidden(texts)
     monkeypatch.setattr(compiled, "smallest", list)
-    decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
-    for one, other in zip(halves, decoder.generate(range(4), contexts, noise, SAMPLING), strict=True):
-        assert (one.ids, one.log_prob, one.features.tobytes()) == (other.ids, other.log_prob, other.features.tobytes())
+    for one, other in zip(halves, WholeTexts(model.network).hidden(texts), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 36, 50), (5, 50, 36), (13, 224, 672), (100, 33, 70)])
+def test_products_with_bytes_are_exact_but_for_the_last_multiplication(rows: int, depth: int, columns: int) -> None:
+    """Against whole numbers of 64 bits, in numpy; what lacks in the last group or panel is whatever memory held."""
+    rng = np.random.default_rng(rows)
+    a = np.full((rows, kernels.wide(depth)), np.nan, np.float32)
+    a[:, :depth] = rng.normal(size=(rows, depth))
+    matrix, bias = rng.normal(size=(depth, columns)).astype(np.float32), np.zeros(kernels.wide(columns), np.float32)
+    bias[:columns] = rng.normal(size=columns)
+    a[0, :depth] = 0.0
+    matrix[:, 0] = 0.0
+    c, rounded = np.ones((rows, len(bias)), np.float32), np.full((rows, kernels.rounded_bytes(depth)), 255, np.uint8)
+
+    def whole(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        most = np.abs(x).max(axis, keepdims=True)
+        return np.rint(x * (np.float32(127) / np.where(most, most, 1))).astype(np.int64), most / np.float32(127)
+
+    (left, step), (right, steps) = whole(a[:, :depth], 1), whole(matrix, 0)
+    expected = (left @ right).astype(np.float32) * (step * steps) + bias[:columns]
+    for adds in (False, True):
+        kernels.multiply(a, rows, depth, kernels.packed_bytes(matrix), bias, c, adds, rounded)
+        np.testing.assert_allclose(c[:, :columns], expected * (1 + adds), rtol=1e-6, atol=1e-6)
+    assert np.abs(expected[1:] - (a[1:, :depth] @ matrix + bias[:columns])).max(initial=0.0) < 0.02 * np.abs(expected).max()
 
 
 def test_weights_beyond_a_halfs_range_are_not_halved() -> None:

@@ -266,7 +266,7 @@ def test_steered_talk_ships_whole_and_labelled() -> None:
     counts = {"train": 578, "more": 1194, "asked": 1225, "dev": 109}
     assert {split: len(dialogues) for split, dialogues in splits.items()} == counts
     turns = [turn for dialogues in splits.values() for dialogue in dialogues for turn in dialogue.turns]
-    for split in ("more", "asked"):
+    for split in ("more", "asked", "near", "plain"):
         assert not {d.persona for d in splits[split]} & {d.persona for d in splits["dev"]}
     assert sum(len(dialogue.utterances) for dialogue in splits["train"]) == 9942
     labels = {goal for turn in turns for goal in turn.goals or ()}

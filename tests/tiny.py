@@ -14,7 +14,7 @@ import torch
 from convogym import grammar
 from convogym.agents import decoder as decoding
 from convogym.agents.decoder import Batch, Passes, Step
-from convogym.agents.gpt2 import GPT2Shape
+from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling
 from convogym.agents.tokenizer import BPETokenizer
@@ -40,25 +40,48 @@ def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) ->
 
 @contextmanager
 def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
-    """Meanwhile a GPT-2, ours or the transformers library's, looks at keys and values as the compiled passes keep them.
+    """Meanwhile a GPT-2, ours or the transformers library's, computes with numbers as the compiled passes keep them.
 
-    Each head's are whole multiples, up to 127, of a 127th of the largest of them.
+    They are whole multiples, up to 127, of a 127th of the largest: of each head's queries, keys and values, of each matrix's
+    columns, and of each row that is multiplied with a matrix.
     """
 
+    def stepped(x: torch.Tensor, dim: int) -> torch.Tensor:
+        most = x.abs().amax(dim, keepdim=True)
+        return (x * (127 / most)).round() * (most / 127)
+
     def rounded(x: torch.Tensor, heads: int) -> torch.Tensor:
-        rows = x.view(*x.shape[:-1], heads, x.size(-1) // heads)
-        most = rows.abs().amax(-1, keepdim=True)
-        return ((rows * (127 / most)).round() * (most / 127)).reshape(x.shape)
+        return stepped(x.view(*x.shape[:-1], heads, x.size(-1) // heads), -1).reshape(x.shape)
 
     def hook(heads: int) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
         def kept(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
             queries, keys, values = out.chunk(3, -1)
-            return torch.cat([queries, rounded(keys, heads), rounded(values, heads)], -1)
+            return torch.cat([rounded(part, heads) for part in (queries, keys, values)], -1)
 
         return kept
 
-    with ExitStack() as stack:
+    def rows(module: Any, given: Any) -> Any:
+        return (stepped(given[0], -1),)
+
+    def output(hidden: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(stepped(hidden, -1), stepped(words, -1))
+
+    def head(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
+        return output(given[0], module.weight)
+
+    with torch.no_grad(), ExitStack() as stack:
+        if isinstance(network, GPT2):
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(
+                network, "logits", lambda hidden: output(hidden, network.transformer.wte.weight)
+            )
         for name, module in network.named_modules():
+            if name == "lm_head":
+                stack.callback(module.register_forward_hook(head).remove)
+            elif name.rpartition(".")[2] in ("c_attn", "c_proj", "c_fc"):
+                stack.callback(module.register_forward_pre_hook(rows).remove)
+                weight: Any = module.weight
+                stack.callback(weight.copy_, weight.clone())
+                weight.copy_(stepped(weight, 0))
             if name.endswith("attn.c_attn"):
                 around: Any = network.get_submodule(name.removesuffix(".c_attn"))
                 heads: int = around.heads if hasattr(around, "heads") else around.num_heads
