@@ -33,7 +33,7 @@ class CompiledPasses:
     """Computes steps by `kernels.advance`; the cache is dealt out in blocks, so it is as large as what it holds."""
 
     def __init__(self, network: GPT2, eos: int, banned: Sequence[int]) -> None:
-        """Packs the weights, which takes their memory once more, or half of it (`smallest`).
+        """Packs the weights, which takes a quarter of their memory once more.
 
         Args:
             network: plain (`GPT2.is_plain`).
@@ -165,21 +165,12 @@ def _aligned(*shape: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]
     return whole[skipped : skipped + size].reshape(shape)
 
 
-def smallest(matrices: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[Any]]:
-    """The matrices as the bits of float16 if that loses nothing, as it does where they were loaded from float16."""
-    with np.errstate(over="ignore"):
-        halves = [matrix.astype(np.float16) for matrix in matrices]
-    same = all(np.array_equal(half, whole) for half, whole in zip(halves, matrices, strict=True))
-    return [half.view(np.uint16) for half in halves] if same else list(matrices)
-
-
-def pack(network: GPT2, banned: Sequence[int], exact: bool = False) -> kernels.Weights:
+def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
     """A plain network's parameters as the kernels read them.
 
     Args:
         network: plain (`GPT2.is_plain`).
         banned: ids never to be said.
-        exact: keep every digit of the matrices; else they are rounded to int8, and so is what is multiplied with them.
     """
     shape, body = network.shape, network.transformer
 
@@ -190,10 +181,7 @@ def pack(network: GPT2, banned: Sequence[int], exact: bool = False) -> kernels.W
     matrices = [words.T]
     for block in body.layers():
         matrices += [numbers(part.weight) for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)]
-    if exact:
-        packed_output, *kept = map(kernels.packed, smallest(matrices))
-    else:
-        packed_output, *kept = map(kernels.packed_bytes, matrices)
+    packed_output, *kept = map(kernels.packed, matrices)
     layers = [kept[first : first + 4] for first in range(0, len(kept), 4)]
 
     def stacked(number: int) -> npt.NDArray[Any]:

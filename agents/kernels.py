@@ -8,10 +8,9 @@ Compiled by numba at the first call and kept on disk. Knows arrays and addresses
 Letters: M new tokens, S rows with new tokens, C hidden size, H heads, D = C / H, V vocabulary, L layers. "Wide" sizes are
 rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous.
 
-Kept smaller are the cache's keys and values: int8, each token's of a head in steps of their own (the largest / 127), and a
-network's matrices: float16 if all their numbers are, or int8, each column in steps of its own. What is multiplied with a
-matrix of int8 is rounded to int8 before, each row in steps of its own, so that its sums are whole numbers and exact (Yao et
-al. 2022, "ZeroQuant": by token and by column).
+Kept as int8 are the cache's keys and values, each token's of a head in steps of their own (the largest / 127), and matrices,
+each column in steps of its own. What is multiplied with a matrix or with keys is rounded to int8 before, each row in steps of
+its own, so that sums are whole numbers and exact (Yao et al. 2022, "ZeroQuant": by token and by column).
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ PIECES = 8  # of values that are mixed together; half of them for several tokens
 TOGETHER = 4 if LANES == 16 else 2  # tokens of a prompt that look at a block of the cache together
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
-_KINDS = {"float": ir.FloatType(), "half": ir.HalfType(), "byte": ir.IntType(8)}
+_KINDS = {"float": ir.FloatType(), "byte": ir.IntType(8)}
 _FLOATS = ir.FloatType().as_pointer()
 _BYTES = ir.IntType(8).as_pointer()
 LARGEST = 127.0  # a number kept as int8, in steps of its row's or column's own size
@@ -55,7 +54,6 @@ TINY = np.float32(1e-30)  # numbers up to this are kept as 0
 class Weights(NamedTuple):
     """A network's parameters as the kernels read them; matrices are packed by `packed`, layers stand one after another.
 
-    Matrices are float32; as uint16 the bits of float16; or uint8, what `packed_bytes` makes.
     """
 
     words: Any
@@ -132,21 +130,13 @@ def padded(size: int) -> int:
 def block_bytes(layers: int, heads: int, size: int) -> int:
     """Memory of one `BLOCK` of the cache.
 
-    For each layer and head the keys as `packed_bytes` has the columns of a matrix, then the values, (BLOCK, padded D) int8, and
+    For each layer and head the keys as `packed` has the columns of a matrix, then the values, (BLOCK, padded D) int8, and
     their steps, (BLOCK,) float32.
     """
     return layers * heads * BLOCK * (-(-size // GROUP) * GROUP + padded(size) + 2 * 4)
 
 
 def packed(matrix: Any) -> Any:
-    """(in, out) -> flat: panel by panel of `PANEL` columns, each (in, PANEL), of the same type; columns that lack are 0."""
-    rows, columns = matrix.shape
-    full = np.zeros((rows, wide(columns)), matrix.dtype)
-    full[:, :columns] = matrix
-    return np.ascontiguousarray(full.reshape(rows, -1, PANEL).transpose(1, 0, 2)).reshape(-1)
-
-
-def packed_bytes(matrix: Any) -> Any:
     """(in, out) float32 -> flat uint8: panel by panel of `PANEL` columns.
 
     Of each panel first its numbers, (in / `GROUP` rounded up, PANEL, GROUP), in steps of their column and 128 more than they
@@ -265,7 +255,7 @@ def _pairs(builder: Any, one: Any, other: Any) -> Any:
     return builder.add(*parts)
 
 
-def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept: str = "float") -> Any:
+def _tile(rows: int, pieces: Sequence[int], start: str, kept: str = "float") -> Any:
     """Makes the innermost loop: (rows, depth) times (depth, pieces x PIECE), every sum in a register from first to last.
 
     Its arguments are how many rows and pieces; addresses in bytes and distances between rows in numbers: a and its distance,
@@ -275,8 +265,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
         rows: the most there are of a and c.
         pieces: how many there may be, of `PIECE` columns of b and c each.
         start: what sums start from: "bias" (the same for every row) or "c" (what is there).
-        adds: whether the sums are added to c rather than put in its place.
-        kept: what b's numbers are: "float", "half" (float16) or "byte" (int8).
+        kept: what b's numbers are: "float" or "byte" (int8).
     """
 
     @intrinsic
@@ -293,7 +282,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
                     one = builder.append_basic_block(f"rows{each}pieces{some}")
                     size.add_case(number(each * across + some), one)
                     builder.position_at_end(one)
-                    _loop(builder, each, some, start, adds, kept, args[2:])
+                    _loop(builder, each, some, start, kept, args[2:])
                     builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
@@ -303,7 +292,7 @@ def _tile(rows: int, pieces: Sequence[int], start: str, adds: bool = False, kept
     return tile
 
 
-def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: str, args: Sequence[Any]) -> None:
+def _loop(builder: Any, rows: int, pieces: int, start: str, kept: str, args: Sequence[Any]) -> None:
     """Writes the loop of a `_tile` for so many rows and pieces; `args` are the tile's from the third on."""
     lda, ldb, ldc, depth = args[1], args[3], args[5], args[7]
     a, c, bias = (builder.inttoptr(args[i], _FLOATS) for i in (0, 4, 6))
@@ -319,10 +308,9 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: st
 
     def of_b(row: Any, v: int) -> Any:
         found = vector(b, builder.add(row, lanes[v]), widths[v], _KINDS[kept])
-        floats = ir.VectorType(ir.FloatType(), widths[v])
         if kept == "byte":
-            return builder.sitofp(builder.load(found, align=1), floats)
-        return builder.load(found, align=4) if kept == "float" else builder.fpext(builder.load(found, align=2), floats)
+            return builder.sitofp(builder.load(found, align=1), ir.VectorType(ir.FloatType(), widths[v]))
+        return builder.load(found, align=4)
 
     def of_a(row: int, term: Any) -> Any:
         return builder.load(builder.gep(a, [builder.add(builder.mul(number(row), lda), term)]))
@@ -364,10 +352,7 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, adds: bool, kept: st
         term(loop.index)
     for i in range(rows):
         for v in columns:
-            found = builder.load(sums[i][v])
-            if adds:
-                found = builder.fadd(found, builder.load(places[i][v], align=4))
-            builder.store(found, places[i][v], align=4)
+            builder.store(builder.load(sums[i][v]), places[i][v], align=4)
 
 
 @intrinsic
@@ -527,11 +512,8 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 
 _put = _tile(TILE, [PANEL // PIECE], "bias")
-_add = _tile(TILE, [PANEL // PIECE], "bias", adds=True)
-_put_bytes = _byte_tile(TILE, adds=False)
-_add_bytes = _byte_tile(TILE, adds=True)
-_put_halves = _tile(TILE, [PANEL // PIECE], "bias", kept="half")
-_add_halves = _tile(TILE, [PANEL // PIECE], "bias", adds=True, kept="half")
+_put_rounded = _byte_tile(TILE, adds=False)
+_add_rounded = _byte_tile(TILE, adds=True)
 _mix = _tile(TOGETHER, range(1, PIECES + 1), "c", kept="byte")
 
 EXACT = {"contract", "nsz"}
@@ -623,29 +605,6 @@ def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c
         _put(some, PANEL // PIECE, a + 4 * row * lda, lda, b, PANEL, c + 4 * row * ldc, ldc, bias, depth)
 
 
-@compiled()
-def _weigh_panel(
-    a: int, lda: int, rows: int, depth: int, b: int, halves: bool, bias: int, c: int, ldc: int, adds: bool
-) -> None:
-    """`multiply_panel` where b may be of half precision and the product may be added to c; asks for the panel behind it."""
-    size = (2 if halves else 4) * depth * PANEL
-    part = (size * TILE // rows + 63) // 64 * 64
-    for row in range(0, rows, TILE):
-        some = min(TILE, rows - row)
-        begin = row // TILE * part
-        for line_at in range(b + size + begin, b + size + min(begin + part, size), 64):
-            _prefetch(line_at)
-        a_at, c_at = a + 4 * row * lda, c + 4 * row * ldc
-        if adds and halves:
-            _add_halves(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
-        elif adds:
-            _add(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
-        elif halves:
-            _put_halves(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
-        else:
-            _put(some, PANEL // PIECE, a_at, lda, b, PANEL, c_at, ldc, bias, depth)
-
-
 @compiled(fastmath=EXACT)
 def _round(numbers: Any, depth: int, out: int) -> None:
     """Rounds the first numbers of a row for products with int8, to an address; see `rounded_bytes`."""
@@ -667,7 +626,7 @@ def _round_all(a: Any, rows: int, depth: int, rounded: Any) -> None:
 
 
 @compiled()
-def _byte_panel(
+def _multiply_panel_rounded(
     a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool
 ) -> None:
     """One panel of a product with a matrix of int8; asks for the panel behind it. Arguments as in `_byte_tile`."""
@@ -681,17 +640,17 @@ def _byte_panel(
             _prefetch(line_at)
         a_at, c_at = a + row * lda, c + row * ldc
         if adds:
-            _add_bytes(some, a_at, lda, b, c_at, ldc, bias, groups)
+            _add_rounded(some, a_at, lda, b, c_at, ldc, bias, groups)
         else:
-            _put_bytes(some, a_at, lda, b, c_at, ldc, bias, groups)
+            _put_rounded(some, a_at, lda, b, c_at, ldc, bias, groups)
 
 
 @compiled(parallel=True)
-def _multiply_bytes(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
-    """`multiply` with a matrix of int8, all rows rounded."""
+def _multiply_rounded(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
+    """`multiply`, all rows rounded."""
     panels = len(bias) // PANEL
     chunks = (rows + CHUNK - 1) // CHUNK
-    each = (rows + chunks * TILE - 1) // (chunks * TILE) * TILE
+    each = (rows + chunks * TILE - 1) // (chunks * TILE) * TILE  # of like size: each thread takes as many tasks as another
     size = ((depth + GROUP - 1) // GROUP * GROUP + 4) * PANEL
     lda, ldc = rounded.shape[1], 4 * c.shape[1]
     a_at, b_at, bias_at, c_at = rounded.ctypes.data, b.ctypes.data, bias.ctypes.data, c.ctypes.data
@@ -699,7 +658,7 @@ def _multiply_bytes(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c: A
         first = min(task // panels * each, rows)
         panel = task % panels
         last = min(first + each, rows)
-        _byte_panel(
+        _multiply_panel_rounded(
             np.int64(a_at + first * lda),
             lda,
             last - first,
@@ -716,43 +675,14 @@ def _multiply_bytes(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c: A
 def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool, rounded: Any) -> None:
     """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`.
 
-    b is `packed`, of either precision, or `packed_bytes`; a is rounded for these into `rounded`.
+    b is `packed`; a is rounded like it, into `rounded`.
     """
-    if b.itemsize > 1:
-        _multiply(a, rows, depth, b, bias, c, adds)
-        return
     if rows >= FEW:
         _round_all(a, rows, depth, rounded)
     else:
         for row in range(rows):
             _round(a[row], depth, np.int64(rounded.ctypes.data + row * rounded.shape[1]))
-    _multiply_bytes(rounded, rows, depth, b, bias, c, adds)
-
-
-@compiled(parallel=True)
-def _multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool) -> None:
-    """`multiply` with a matrix of floats."""
-    panels = len(bias) // PANEL
-    lda, ldc = a.shape[1], c.shape[1]
-    a_at, b_at, bias_at, c_at = a.ctypes.data, b.ctypes.data, bias.ctypes.data, c.ctypes.data
-    chunks = (rows + CHUNK - 1) // CHUNK
-    each = (rows + chunks * TILE - 1) // (chunks * TILE) * TILE  # of like size: each thread takes as many tasks as another
-    for task in prange(chunks * panels):
-        first = min(task // panels * each, rows)
-        panel = task % panels
-        last = min(first + each, rows)
-        _weigh_panel(
-            np.int64(a_at + 4 * first * lda),
-            lda,
-            last - first,
-            depth,
-            np.int64(b_at + b.itemsize * panel * depth * PANEL),
-            b.itemsize == 2,
-            np.int64(bias_at + 4 * panel * PANEL),
-            np.int64(c_at + 4 * (first * ldc + panel * PANEL)),
-            ldc,
-            adds,
-        )
+    _multiply_rounded(rounded, rows, depth, b, bias, c, adds)
 
 
 @compiled(fastmath=SUMS)
@@ -817,7 +747,7 @@ def _attend(
             score_at = scores_at + 4 * ((head - first) * tokens * length + block * BLOCK)
             for panel in range(BLOCK // PANEL):
                 key_at = keys + panel * PANEL * (groups * GROUP + 4)
-                _put_bytes(
+                _put_rounded(
                     tokens, query_at, distance, key_at, score_at + 4 * panel * PANEL, 4 * length, nothing_at, groups
                 )
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
@@ -943,7 +873,7 @@ def enter(layer: int, count: int, epsilon: float, weights: Weights, work: Work) 
 def leave(layer: int, count: int, activation: int, epsilon: float, weights: Weights, work: Work) -> None:
     """A layer after its attention: from `work.mixed` into the first `count` states."""
     size = weights.words.shape[1]
-    inner = len(weights.contract[layer]) // work.states.shape[1] - (GROUP if weights.contract.itemsize == 1 else 0)
+    inner = len(weights.contract[layer]) // work.states.shape[1] - 4  # of each column the steps take 4 bytes
     multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True, work.rounded)
     for token in range(count):
         norm(work.states, token, weights.norms[2 * layer + 1], epsilon, work.normed, token)

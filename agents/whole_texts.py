@@ -36,7 +36,7 @@ class WholeTexts:
         if now == self._stamp:
             return
         shape = self._network.shape
-        self._stamp, self._weights = now, pack(self._network, (), exact=True)
+        self._stamp, self._weights = now, pack(self._network, ())
         self._work = workspace(shape, 1, 1)
         self._size = sum(p.numel() for block in self._network.transformer.layers() for p in block.parameters())
         self._activation = kernels.ACTIVATIONS.get(shape.activation_function, 2)

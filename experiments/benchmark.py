@@ -240,7 +240,9 @@ class _Found:
     memory_rates: list[float]
     """bytes a second that the model's device reads"""
     row_seconds: list[dict[int, RowCost]]
-    """by rows multiplied together: the numbers of dialogues and `READ_ROWS`"""
+    """by rows multiplied together, by torch: the numbers of dialogues and `READ_ROWS`"""
+    byte_seconds: list[dict[int, RowCost]]
+    """likewise as the decoder multiplies; the same where it has torch multiply"""
     cache_bytes: int
     """of the speaker that spoke in all environments"""
     max_tokens: int
@@ -294,7 +296,7 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
 
     episodes, actions = draw(plan.turns, plan.largest)
     _, script = both.play(envs[plan.largest], episodes, actions, tick)  # caches have then the size they keep
-    found = _Found({}, {}, [], {}, [], [], both.cache_bytes, sampling.max_tokens, start, peak_memory_mb())
+    found = _Found({}, {}, [], {}, [], [], [], both.cache_bytes, sampling.max_tokens, start, peak_memory_mb())
     for size, env in envs.items():
         if size != plan.largest:
             both.play(env, episodes[:size], actions[:1, :size], tick)
@@ -334,7 +336,12 @@ def _measure(model: LanguageModel, plan: Plan, reward: str, sampling: Sampling, 
             record(system, size, [converse(script.part(a, b), in_turn(speak, speak), tick) for a, b in plan.rounds(size)])
         record(LONG, plan.together, [long.converse(long_script, model.layout, tick)])
         found.memory_rates.append(memory_rate(model.device))
-        found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in {*plan.sizes, READ_ROWS}})
+        together = {*plan.sizes, READ_ROWS}
+        found.row_seconds.append({rows: row_seconds(model.network, rows) for rows in together})
+        in_bytes = model.network.is_plain
+        found.byte_seconds.append(
+            {rows: row_seconds(model.network, rows, in_bytes) for rows in together} if in_bytes else found.row_seconds[-1]
+        )
     return found
 
 
@@ -359,8 +366,11 @@ def _summary(model: LanguageModel, plan: Plan, found: _Found) -> dict[str, Any]:
         "generate_turns_per_s": speeds[GENERATE],
         "ratio_to_reference": _over(engine, speeds[REFERENCE]),
         "ratio_to_generate": _over(engine, speeds[GENERATE]),
-        "floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=False) for size in plan.sizes},
-        "memory_floor_fraction": {str(size): _floor_fraction(model, found, size, is_memory=True) for size in plan.sizes},
+        "floor_fraction": {str(size): _floor_fraction(model, found, size, found.row_seconds) for size in plan.sizes},
+        "byte_floor_fraction": {str(size): _floor_fraction(model, found, size, found.byte_seconds) for size in plan.sizes},
+        "memory_floor_fraction": {
+            str(size): _floor_fraction(model, found, size, found.byte_seconds, is_memory=True) for size in plan.sizes
+        },
         "memory_gb_per_s": statistics.median(found.memory_rates) / 1e9,
         "matrix_gflops": _gflops(row_operations(model.network), found.row_seconds),
         "late_turn_ratio": statistics.median(late),
@@ -403,18 +413,21 @@ def _over(engine: Mapping[str, Mapping[str, float]], speed: float) -> dict[str, 
     return {layout: {size: each / speed for size, each in speeds.items()} for layout, speeds in engine.items()}
 
 
-def _floor_fraction(model: LanguageModel, found: _Found, size: int, *, is_memory: bool) -> float:
-    """The least time over the engine's time, in the model's own layout; at most 1, and 1 cannot be reached.
+def _floor_fraction(
+    model: LanguageModel, found: _Found, size: int, seconds: Sequence[Mapping[int, RowCost]], *, is_memory: bool = False
+) -> float:
+    """The least time over the engine's time, in the model's own layout.
 
     Args:
         model: who spoke.
         found: how long it took.
         size: dialogues side by side.
+        seconds: what a row costs, each repetition.
         is_memory: whether drawing is bound by what has to be read from memory, not by its matrix products.
     """
     shares = []
     for script, costs, rate, run in zip(
-        found.scripts, found.row_seconds, found.memory_rates, found.runs[_of("engine", model.layout, size)], strict=True
+        found.scripts, seconds, found.memory_rates, found.runs[_of("engine", model.layout, size)], strict=True
     ):
         work = needed_work(model, script.part(0, len(run.said)), run, found.max_tokens)
         reading = min(cost.layers for cost in costs.values())

@@ -8,7 +8,7 @@ Knows prompts and weights; knows nothing of decoders.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,27 +56,56 @@ def row_operations(network: GPT2) -> RowCost:
 
 
 @torch.inference_mode()
-def row_seconds(network: GPT2, rows: int) -> RowCost:
+def row_seconds(network: GPT2, rows: int, in_bytes: bool = False) -> RowCost:
     """Seconds a row takes where `rows` are multiplied together, by the network's own matrices one after the other.
 
-    Multiplied by torch and, where they can be compiled, by the kernels that the decoder uses; whatever is faster counts.
+    Args:
+        network: the weights.
+        rows: how many.
+        in_bytes: multiply as the decoder's kernels do, in int8 (`network` is plain); else as torch does.
     """
     body = network.transformer
     matrices = [p for block in body.layers() for p in block.parameters() if p.dim() == 2]  # (in, out)
-    output = body.wte.weight.t()
-    sizes = {*(matrix.size(0) for matrix in matrices), output.size(0)}
-    inputs = {size: torch.ones(rows, size, dtype=output.dtype, device=output.device) for size in sizes}
+    matrices.append(body.wte.weight.t())
+    multiply = (_by_kernels if in_bytes else _by_torch)(matrices, rows)
+    device = body.wte.weight.device
     fastest = RowCost(float("inf"), float("inf"))
-    for multiply in _ways(network, inputs, [*matrices, output]):
-        for _ in range(TRIES):
-            began = now(output.device)
-            for number in range(len(matrices)):
-                multiply(number)
-            between = now(output.device)
-            multiply(len(matrices))
-            ended = now(output.device)
-            fastest = RowCost(min(fastest.layers, between - began), min(fastest.output, ended - between))
+    for _ in range(TRIES):
+        began = now(device)
+        for number in range(len(matrices) - 1):
+            multiply(number)
+        between = now(device)
+        multiply(len(matrices) - 1)
+        ended = now(device)
+        fastest = RowCost(min(fastest.layers, between - began), min(fastest.output, ended - between))
     return RowCost(fastest.layers / rows, fastest.output / rows)
+
+
+def _by_torch(matrices: Sequence[Tensor], rows: int) -> Callable[[int], object]:
+    """Multiplies so many rows with the n-th matrix."""
+    inputs = {matrix.size(0): matrix.new_ones(rows, matrix.size(0)) for matrix in matrices}
+    return lambda number: torch.mm(inputs[matrices[number].size(0)], matrices[number])
+
+
+def _by_kernels(matrices: Sequence[Tensor], rows: int) -> Callable[[int], object]:
+    """Likewise, rounding included."""
+    import numba
+
+    from convogym.agents import kernels
+
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    packed = [kernels.packed(matrix.detach().numpy()) for matrix in matrices]
+    biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
+    given = {matrix.size(0): np.ones((rows, kernels.wide(matrix.size(0))), np.float32) for matrix in matrices}
+    outs = {len(bias): np.zeros((rows, len(bias)), np.float32) for bias in biases}
+    rounded = np.zeros((rows, kernels.rounded_bytes(max(given))), np.uint8)
+
+    def multiply(number: int) -> None:
+        depth, bias = matrices[number].size(0), biases[number]
+        kernels.multiply(given[depth], rows, depth, packed[number], bias, outs[len(bias)], False, rounded)
+
+    multiply(0)  # compiled before it is timed
+    return multiply
 
 
 def now(device: torch.device) -> float:
@@ -96,32 +125,6 @@ def memory_rate(device: torch.device) -> float:
         numbers.sum()
         seconds.append(now(device) - began)
     return READ_BYTES / min(seconds)
-
-
-def _ways(network: GPT2, inputs: Mapping[int, Tensor], matrices: Sequence[Tensor]) -> Iterator[Callable[[int], object]]:
-    """Ways to multiply all rows with the n-th matrix."""
-    yield lambda number: torch.mm(inputs[matrices[number].size(0)], matrices[number])
-    if not network.is_plain:
-        return
-    import numba
-
-    from convogym.agents import compiled, kernels
-
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    kept = [compiled.smallest([matrix.detach().numpy()])[0] for matrix in matrices]  # as the decoder keeps them
-    packed = [kernels.packed(matrix) for matrix in kept]
-    biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
-    rows = len(next(iter(inputs.values())))
-    given = {size: np.ones((rows, kernels.wide(size)), np.float32) for size in inputs}
-    unused = np.zeros((1, 8), np.uint8)
-    outs = {len(bias): np.zeros((rows, len(bias)), np.float32) for bias in biases}
-
-    def multiply(number: int) -> None:
-        depth, bias = matrices[number].size(0), biases[number]
-        kernels.multiply(given[depth], rows, depth, packed[number], bias, outs[len(bias)], False, unused)
-
-    multiply(0)  # compiled before it is timed
-    yield multiply
 
 
 def needed_work(model: LanguageModel, script: Script, talked: Talked, max_tokens: int) -> Work:

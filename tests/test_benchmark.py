@@ -99,7 +99,7 @@ def test_what_is_derived_follows_from_what_was_measured() -> None:
             engine[size] / found["reference_turns_per_s"], 1e-3
         )
         assert found["ratio_to_generate"]["inline"][size] == pytest.approx(engine[size] / found["generate_turns_per_s"], 1e-3)
-        assert 0 < found["floor_fraction"][size] < 1
+        assert found["floor_fraction"][size] > 0 < found["byte_floor_fraction"][size] < 1
         assert 0 < found["memory_floor_fraction"][size] < 1
     assert list(found["matrix_gflops"]) == ["1", "3", "1024"] and found["memory_gb_per_s"] > 0.1
 

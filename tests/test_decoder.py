@@ -13,8 +13,8 @@ import pytest
 import torch
 from tiny import stepped_cache, tiny_model
 
-from convogym.agents import compiled, kernels
-from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses, pack
+from convogym.agents import kernels
+from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder, Generated, Task
 from convogym.agents.gpt2 import GPT2, GPT2Shape
 from convogym.agents.model import LanguageModel
@@ -22,7 +22,6 @@ from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
 from convogym.agents.static_passes import StaticPasses
 from convogym.agents.torch_passes import TorchPasses
-from convogym.agents.whole_texts import WholeTexts
 from convogym.errors import InputError
 from convogym.layouts import prompt
 from convogym.speakers import Request, Utterance
@@ -210,22 +209,6 @@ def test_what_stood_in_the_memory_of_the_cache_does_not_matter(monkeypatch: pyte
     ]
 
 
-def test_weights_that_are_halves_are_kept_as_such_where_texts_are_read_and_nothing_else_changes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = tiny_model()
-    assert {matrix.dtype for matrix in pack(model.network, (), exact=True) if matrix.ndim == 2} == {np.dtype(np.float32)}
-    model.network.load_state_dict({name: weight.half().float() for name, weight in model.network.state_dict().items()})
-    small = pack(model.network, (), exact=True)
-    matrices = (small.attend, small.project, small.expand, small.contract, small.output)
-    assert all(matrix.dtype == np.uint16 for matrix in matrices)
-    texts = [[7, 9, 11] * n for n in (1, 5, 11, 30)]
-    halves = WholeTexts(model.network).hidden(texts)
-    monkeypatch.setattr(compiled, "smallest", list)
-    for one, other in zip(halves, WholeTexts(model.network).hidden(texts), strict=True):
-        assert one.tobytes() == other.tobytes()
-
-
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 36, 50), (5, 50, 36), (13, 224, 672), (100, 33, 70)])
 def test_products_with_bytes_are_exact_but_for_the_last_multiplication(rows: int, depth: int, columns: int) -> None:
     """Against whole numbers of 64 bits, in numpy; what lacks in the last group or panel is whatever memory held."""
@@ -245,15 +228,9 @@ def test_products_with_bytes_are_exact_but_for_the_last_multiplication(rows: int
     (left, step), (right, steps) = whole(a[:, :depth], 1), whole(matrix, 0)
     expected = (left @ right).astype(np.float32) * (step * steps) + bias[:columns]
     for adds in (False, True):
-        kernels.multiply(a, rows, depth, kernels.packed_bytes(matrix), bias, c, adds, rounded)
+        kernels.multiply(a, rows, depth, kernels.packed(matrix), bias, c, adds, rounded)
         np.testing.assert_allclose(c[:, :columns], expected * (1 + adds), rtol=1e-6, atol=1e-6)
     assert np.abs(expected[1:] - (a[1:, :depth] @ matrix + bias[:columns])).max(initial=0.0) < 0.02 * np.abs(expected).max()
-
-
-def test_weights_beyond_a_halfs_range_are_not_halved() -> None:
-    assert compiled.smallest([np.array([[1e6]], np.float32)])[0].dtype == np.float32
-    assert compiled.smallest([np.array([[0.1]], np.float32)])[0].dtype == np.float32
-    assert compiled.smallest([np.array([[0.5]], np.float32)])[0].dtype == np.uint16
 
 
 @pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])

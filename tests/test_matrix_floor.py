@@ -46,8 +46,9 @@ def test_a_tiny_network_has_the_operations_counted_by_hand() -> None:
     assert row_operations(network) == RowCost(2 * 2 * (32 * 96 + 32 * 32 + 2 * 32 * 128), 2 * 400 * 32)
 
 
-def test_a_row_takes_time() -> None:
-    cost = row_seconds(tiny_model().network, 4)
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_a_row_takes_time(in_bytes: bool) -> None:
+    cost = row_seconds(tiny_model().network, 4, in_bytes)
     assert 0 < cost.layers < 1 and 0 < cost.output < 1
 
 
@@ -59,7 +60,7 @@ def test_the_floor_is_reading_and_drawing() -> None:
 def test_memory_is_read_once_a_step_and_once_a_look() -> None:
     """By hand: 100 tokens read at 2 s; 3 steps of ten rows read all weights, 50 looks a key and a value of each layer."""
     model = tiny_model()  # two layers, 32 wide, four heads
-    weights = 4 * model.num_parameters
+    weights = model.num_parameters + 3 * 32 * 512  # the matrices' in a byte each, the places' in four
     work = Work(read=100, drawn=30, seen=50, utterances=10)
     expected = 100 * 2 + (3 * weights + 50 * 2 * (2 * 32 + 2 * 4 * 4)) / 1e6  # numbers of a byte, and each head's steps
     assert memory_seconds(model.network, work, 2.0, 10, 1e6) == pytest.approx(expected, rel=0.002)  # columns are padded

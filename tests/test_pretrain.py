@@ -15,7 +15,7 @@ from convogym import grammar
 from convogym.agents.loading import load
 from convogym.dialogue import Dialogue, Persona, Turn
 from convogym.errors import InputError
-from convogym.experiments.corpora import kept_apart, rarer_words, read_folder, reordered, reworded, shifted, spelled
+from convogym.experiments.corpora import kept_apart, pieced, rarer_words, read_folder, reordered, reworded, shifted, spelled
 from convogym.experiments.pretrain import RECIPE, RELEASED, pretrain
 from convogym.readers import write_dialogues
 
@@ -126,6 +126,26 @@ def test_reordering_facts_keeps_what_replies_reveal() -> None:
         assert before.persona and after.persona and set(before.persona.facts) == set(after.persona.facts)
         for a, b in zip(before.turns, after.turns, strict=True):
             assert {before.persona.facts[i] for i in a.facts or ()} == {after.persona.facts[i] for i in b.facts or ()}
+
+
+def test_a_pieced_dialogue_has_pieces_of_three_and_their_facts_among_others() -> None:
+    rng = np.random.default_rng(2)
+    talks = [grammar.dialogue(rng, "train") for _ in range(12)]
+    known = {(turn.line, turn.reply): (talk, turn) for talk in talks if talk.persona for turn in talk.turns}
+    telling = [talk for talk in talks if any(turn.facts for turn in talk.turns)]
+    sources = set[int]()
+    for _ in range(40):
+        made = pieced(telling, rng)
+        assert made.persona is not None and len(made.persona.facts) == len(set(made.persona.facts)) <= 5
+        parts = []
+        for turn in made.turns:
+            talk, before = known[turn.line, turn.reply]
+            assert talk.persona is not None
+            assert [made.persona.facts[i] for i in turn.facts or ()] == [talk.persona.facts[i] for i in before.facts or ()]
+            parts.append(id(talk))
+        sources.add(len(set(parts)))
+        assert 2 <= len(made.turns) <= 9 and any(turn.facts for turn in made.turns)
+    assert sources <= {1, 2, 3} and 3 in sources
 
 
 def test_the_other_chair_swaps_personas_and_drops_the_first_line() -> None:

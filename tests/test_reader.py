@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import stepped_products, tiny_model
 
 from convogym import grammar
 from convogym.agents.reader import Reader, Reading
@@ -69,14 +69,17 @@ def test_evidence_does_not_depend_on_company_or_order(reader: Reader) -> None:
 
 
 def test_compiled_reading_is_that_of_torch(reader: Reader) -> None:
-    """Lengths from one token to more than fit, facts of one reply that another is never compared with."""
+    """Lengths from one token to more than fit, facts of one reply that another is never compared with.
+
+    Where a number lies in the middle of two whole ones, the last digit of a float decides which it is rounded to.
+    """
     rng = np.random.default_rng(5)
     talks = [grammar.dialogue(rng, "train") for _ in range(30)]
     turns = [(turn.line, turn.reply or "") for talk in talks for turn in talk.turns[:2]]
     turns += [("", "yes"), ("tell me all about it.", "my dog is big and " * 60), ("so " * 200, "no.")]
     personas = [[talks[(i + k) % 30].persona.facts for k in range(1 + i % 4)] for i in range(len(turns))]  # type: ignore[union-attr]
     network = reader.network
-    with torch.no_grad():
+    with torch.no_grad(), stepped_products(network.body):
         read = reader.read(turns)
         expected = []
         for place, candidates in enumerate(personas):
@@ -85,11 +88,11 @@ def test_compiled_reading_is_that_of_torch(reader: Reader) -> None:
             fit = network.fit(Reading(*(part[place : place + 1] for part in read)), facts)
             expected.append(network.evidence(fit, owner, len(candidates))[0].numpy())
     for one, other in zip(reader.evidence(turns, personas), expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-    np.testing.assert_allclose(reader.features(turns), read.pooled, atol=1e-5)
+        np.testing.assert_allclose(one, other, atol=2e-3)
+    np.testing.assert_allclose(reader.features(turns), read.pooled, atol=2e-3)
     chances = reader.probabilities([line for line, _ in turns], [reply for _, reply in turns])
     odds = (network.goal_logits(read.pooled) + network.ngrams.logits([reply for _, reply in turns])) / 2
-    np.testing.assert_allclose(chances, torch.sigmoid(odds).detach(), atol=1e-5)
+    np.testing.assert_allclose(chances, torch.sigmoid(odds).detach(), atol=2e-3)
 
 
 def test_facts_are_read_anew_when_weights_changed() -> None:

@@ -38,27 +38,18 @@ def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) ->
     return model
 
 
+def stepped(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """Whole multiples, up to 127, of a 127th of the largest along a dimension."""
+    most = x.abs().amax(dim, keepdim=True)
+    return (x * (127 / most)).round() * (most / 127)
+
+
 @contextmanager
-def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
-    """Meanwhile a GPT-2, ours or the transformers library's, computes with numbers as the compiled passes keep them.
+def stepped_products(network: torch.nn.Module) -> Iterator[None]:
+    """Meanwhile a GPT-2, ours or the transformers library's, multiplies `stepped` numbers, as the kernels do.
 
-    They are whole multiples, up to 127, of a 127th of the largest: of each head's queries, keys and values, of each matrix's
-    columns, and of each row that is multiplied with a matrix.
+    Matrices by columns, and what is multiplied with them by rows.
     """
-
-    def stepped(x: torch.Tensor, dim: int) -> torch.Tensor:
-        most = x.abs().amax(dim, keepdim=True)
-        return (x * (127 / most)).round() * (most / 127)
-
-    def rounded(x: torch.Tensor, heads: int) -> torch.Tensor:
-        return stepped(x.view(*x.shape[:-1], heads, x.size(-1) // heads), -1).reshape(x.shape)
-
-    def hook(heads: int) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
-        def kept(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
-            queries, keys, values = out.chunk(3, -1)
-            return torch.cat([rounded(part, heads) for part in (queries, keys, values)], -1)
-
-        return kept
 
     def rows(module: Any, given: Any) -> Any:
         return (stepped(given[0], -1),)
@@ -82,6 +73,21 @@ def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
                 weight: Any = module.weight
                 stack.callback(weight.copy_, weight.clone())
                 weight.copy_(stepped(weight, 0))
+        yield
+
+
+@contextmanager
+def stepped_cache(network: torch.nn.Module) -> Iterator[None]:
+    """`stepped_products`, and each head's queries, keys and values are `stepped` too, as the decoder's passes keep them."""
+
+    def hook(heads: int) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
+        def kept(module: Any, given: Any, out: torch.Tensor) -> torch.Tensor:
+            return stepped(out.view(*out.shape[:-1], 3 * heads, -1), -1).reshape(out.shape)
+
+        return kept
+
+    with stepped_products(network), ExitStack() as stack:
+        for name, module in network.named_modules():
             if name.endswith("attn.c_attn"):
                 around: Any = network.get_submodule(name.removesuffix(".c_attn"))
                 heads: int = around.heads if hasattr(around, "heads") else around.num_heads
