@@ -1,4 +1,4 @@
-"""The decoder's steps by compiled kernels, on the processor in float32: packs weights, deals out the cache's memory.
+"""The decoder's steps by compiled kernels, on the processor, products in int8: packs weights, deals out the cache's memory.
 
 Knows a network and rows; knows nothing of dialogues.
 """
@@ -165,6 +165,13 @@ def _aligned(*shape: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]
     return whole[skipped : skipped + size].reshape(shape)
 
 
+def aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy whose beginning is that of a cache line."""
+    out = _aligned(*array.shape, dtype=array.dtype)
+    out[:] = array
+    return out
+
+
 def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
     """A plain network's parameters as the kernels read them.
 
@@ -185,10 +192,7 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
     layers = [kept[first : first + 4] for first in range(0, len(kept), 4)]
 
     def stacked(number: int) -> npt.NDArray[Any]:
-        parts = [layer[number] for layer in layers]
-        out = _aligned(len(parts), len(parts[0]), dtype=parts[0].dtype)
-        np.stack(parts, out=out)
-        return out
+        return aligned(np.stack([layer[number] for layer in layers]))
 
     def biases(of: Callable[[Block], Linear]) -> npt.NDArray[np.float32]:
         return np.stack([bias(of(block).bias) for block in body.layers()])
@@ -199,8 +203,6 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
         return out
 
     norms = [norm for block in body.layers() for norm in (block.ln_1, block.ln_2)] + [body.ln_f]
-    output = _aligned(len(packed_output), dtype=packed_output.dtype)
-    output[:] = packed_output
     output_bias = np.full(kernels.wide(shape.vocab_size), -np.inf, np.float32)
     output_bias[: shape.vocab_size] = 0.0
     output_bias[list(banned)] = -np.inf
@@ -216,6 +218,6 @@ def pack(network: GPT2, banned: Sequence[int]) -> kernels.Weights:
         expand_bias=biases(lambda block: block.mlp.c_fc),
         contract=stacked(3),
         contract_bias=biases(lambda block: block.mlp.c_proj),
-        output=output,
+        output=aligned(packed_output),
         output_bias=output_bias,
     )

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ GROUP = 4  # numbers whose products with int8 are summed at once
 PANEL = 2 * LANES  # columns of a matrix that are computed together
 TILE = 12 if LANES == 16 else 6  # rows computed together: their sums fill 24 of 32 registers, or twelve of sixteen
 CHUNK = 96  # rows that one thread takes at a time at most, a multiple of TILE; their inputs stay in its second-level cache
-FEW = 16  # rows below which the heads of one go to different threads
+FEW = 16  # rows below which the heads of one go to different threads, and one thread rounds them all
 LOOK = 64  # columns of the logits whose maxima are compared side by side, a multiple of PANEL
 BLOCK = 32  # tokens of one row that stand together in the cache
 PIECE = 8  # numbers: values in the cache are padded to whole pieces, on all processors alike
@@ -44,17 +45,16 @@ PIECES = 8  # of values that are mixed together; half of them for several tokens
 TOGETHER = 4 if LANES == 16 else 2  # tokens of a prompt that look at a block of the cache together
 ACTIVATIONS = {"relu": 0, "gelu": 1}  # all others: 2, the tanh form of gelu
 
-_KINDS = {"float": ir.FloatType(), "byte": ir.IntType(8)}
 _FLOATS = ir.FloatType().as_pointer()
+_KINDS = {"float": ir.FloatType(), "byte": ir.IntType(8)}
+_AS_WRITTEN = ("nsz",)  # numba's `fastmath` changes instructions that have no flag of their own
 _BYTES = ir.IntType(8).as_pointer()
 LARGEST = 127.0  # a number kept as int8, in steps of its row's or column's own size
 TINY = np.float32(1e-30)  # numbers up to this are kept as 0
 
 
 class Weights(NamedTuple):
-    """A network's parameters as the kernels read them; matrices are packed by `packed`, layers stand one after another.
-
-    """
+    """A network's parameters as the kernels read them; matrices are `packed`, layers stand one after another."""
 
     words: Any
     """(V, C)"""
@@ -63,23 +63,23 @@ class Weights(NamedTuple):
     norms: Any
     """(2 L + 1, 2, C): gain and bias of each norm, the final one last"""
     attend: Any
-    """(L, C x wide 3 C)"""
+    """(L, packed C x 3 C)"""
     attend_bias: Any
     """(L, wide 3 C)"""
     project: Any
-    """(L, C x wide C)"""
+    """(L, packed C x C)"""
     project_bias: Any
     """(L, wide C)"""
     expand: Any
-    """(L, C x wide inner size)"""
+    """(L, packed C x inner size)"""
     expand_bias: Any
     """(L, wide inner size)"""
     contract: Any
-    """(L, inner size x wide C)"""
+    """(L, packed inner size x C)"""
     contract_bias: Any
     """(L, wide C)"""
     output: Any
-    """(C x wide V,): `words` transposed"""
+    """(packed C x V,): `words` transposed"""
     output_bias: Any
     """(wide V,): minus infinity for tokens that are never said, else 0"""
 
@@ -93,7 +93,7 @@ class Work(NamedTuple):
     states: Any
     """(M, wide C)"""
     normed: Any
-    """(M, wide C): what a product reads"""
+    """(M, wide C): what a product rounds and reads"""
     queries: Any
     """(M, wide 3 C)"""
     mixed: Any
@@ -105,7 +105,7 @@ class Work(NamedTuple):
     logits: Any
     """(CHUNK, wide V)"""
     rounded: Any
-    """(M, `rounded_bytes`) uint8: what a product with a matrix of int8 reads"""
+    """(the larger of M and S, `rounded_bytes`) uint8: what a product multiplies"""
 
 
 class Drawing(NamedTuple):
@@ -158,6 +158,7 @@ def rounded_bytes(depth: int) -> int:
 
     The numbers in groups, as `GROUP` bytes or, where the processor does not sum products of bytes, as `GROUP` int16, the
     second and third of them changed over; then their step, float32, and -128 times their sum, int32. Room for whole vectors.
+    Sums of products fit into int32 up to a depth of 133,144.
     """
     return -(-depth // LANES) * LANES * WIDTH + 8
 
@@ -202,8 +203,7 @@ def _byte_loop(builder: Any, rows: int, adds: bool, args: Sequence[Any]) -> None
         return builder.load(builder.inttoptr(at, of.as_pointer()), align=4)
 
     def spread(one: Any, of: Any) -> Any:
-        whole = builder.insert_element(ir.Constant(of, ir.Undefined), one, word(0))
-        return builder.shuffle_vector(whole, ir.Constant(of, ir.Undefined), ir.Constant(kind, [0] * LANES))
+        return _spread(builder, one, of)
 
     sums = [[cgutils.alloca_once(builder, kind) for _ in columns] for _ in range(rows)]
     for i in range(rows):
@@ -213,35 +213,53 @@ def _byte_loop(builder: Any, rows: int, adds: bool, args: Sequence[Any]) -> None
     with cgutils.for_range(builder, groups) as loop:
         group = builder.add(b, builder.mul(loop.index, number(GROUP * PANEL)))
         found = [load(builder.add(group, number(4 * LANES * v)), kind) for v in columns]
-        if WIDTH == 1:
-            operation = ir.FunctionType(kind, [kind] * 3)
-            dot = cgutils.get_or_insert_function(builder.module, operation, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}")
-            for i in range(rows):
-                one = spread(load(builder.add(starts[i], builder.mul(loop.index, number(GROUP))), word), kind)
-                for v in columns:
-                    builder.store(builder.call(dot, [builder.load(sums[i][v]), found[v], one]), sums[i][v])
-        else:
-            mask = ir.Constant(kind, [0x00FF00FF] * LANES)
-            eight = ir.Constant(kind, [8] * LANES)
-            halves = [[builder.and_(each, mask), builder.and_(builder.lshr(each, eight), mask)] for each in found]
-            for i in range(rows):
-                at = builder.add(starts[i], builder.mul(loop.index, number(GROUP * WIDTH)))
-                ones = [spread(load(builder.add(at, number(4 * half)), word), kind) for half in range(2)]
-                for v in columns:
-                    total = builder.load(sums[i][v])
-                    for half in range(2):
-                        total = builder.add(total, _pairs(builder, halves[v][half], ones[half]))
-                    builder.store(total, sums[i][v])
+        beside = builder.mul(loop.index, number(GROUP * WIDTH))
+        _dot(builder, found, [builder.add(start, beside) for start in starts], sums)
     for v in columns:
         steps = load(builder.add(b, builder.add(size, number(4 * LANES * v))), floats)
         start = load(builder.add(bias, number(4 * LANES * v)), floats)
         for i in range(rows):
-            step = builder.fmul(steps, spread(load(ends[i], ir.FloatType()), floats))
-            total = builder.fadd(builder.fmul(builder.sitofp(builder.load(sums[i][v]), floats), step), start)
+            step = builder.fmul(steps, spread(load(ends[i], ir.FloatType()), floats), flags=_AS_WRITTEN)
+            total = builder.fmul(builder.sitofp(builder.load(sums[i][v]), floats), step, flags=_AS_WRITTEN)
+            total = builder.fadd(total, start, flags=_AS_WRITTEN)
             place = builder.add(c, builder.add(builder.mul(number(i), ldc), number(4 * LANES * v)))
             if adds:
-                total = builder.fadd(total, load(place, floats))
+                total = builder.fadd(total, load(place, floats), flags=_AS_WRITTEN)
             builder.store(total, builder.inttoptr(place, floats.as_pointer()), align=4)
+
+
+def _spread(builder: Any, one: Any, kind: Any) -> Any:
+    """A vector whose numbers are all one."""
+    whole = builder.insert_element(ir.Constant(kind, ir.Undefined), one, ir.IntType(32)(0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(whole, ir.Constant(kind, ir.Undefined), lanes)
+
+
+def _dot(builder: Any, columns: Sequence[Any], rows: Sequence[Any], sums: Sequence[Sequence[Any]]) -> None:
+    """Adds the products of a group to sums: of rows, whose groups are at these addresses, with columns, vectors of groups."""
+    word = ir.IntType(32)
+    kind = ir.VectorType(word, LANES)
+
+    def ones(at: Any) -> Any:
+        return _spread(builder, builder.load(builder.inttoptr(at, word.as_pointer()), align=4), kind)
+
+    if WIDTH == 1:
+        operation = ir.FunctionType(kind, [kind] * 3)
+        dot = cgutils.get_or_insert_function(builder.module, operation, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}")
+        for row, at in enumerate(rows):
+            group = ones(at)
+            for v, column in enumerate(columns):
+                builder.store(builder.call(dot, [builder.load(sums[row][v]), column, group]), sums[row][v])
+        return
+    mask, eight = (ir.Constant(kind, [constant] * LANES) for constant in (0x00FF00FF, 8))
+    parts = [(builder.and_(each, mask), builder.and_(builder.lshr(each, eight), mask)) for each in columns]
+    for row, at in enumerate(rows):
+        groups = [ones(builder.add(at, at.type(4 * half))) for half in range(2)]
+        for v, part in enumerate(parts):
+            total = builder.load(sums[row][v])
+            for half, group in zip(part, groups, strict=True):
+                total = builder.add(total, _pairs(builder, half, group))
+            builder.store(total, sums[row][v])
 
 
 def _pairs(builder: Any, one: Any, other: Any) -> Any:
@@ -355,6 +373,15 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, kept: str, args: Seq
             builder.store(builder.load(sums[i][v]), places[i][v], align=4)
 
 
+def _as_multiplied(builder: Any, whole: Any) -> Any:
+    """A vector of int32 as `rounded_bytes` has its numbers."""
+    kept = builder.trunc(whole, ir.VectorType(ir.IntType(8 * WIDTH), LANES))
+    if WIDTH == 1:
+        return kept
+    order = [group + place for group in range(0, LANES, GROUP) for place in (0, 2, 1, 3)]
+    return builder.shuffle_vector(kept, kept, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
+
+
 @intrinsic
 def _store_byte(context: Any, base: Any, index: Any, value: Any) -> Any:
     """Puts a whole float of -127..255 as a byte at an address and an index."""
@@ -389,35 +416,20 @@ def _round_to(context: Any, source: Any, depth: Any, out: Any, scale: Any) -> An
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number, word = args[0].type, ir.IntType(32)
         floats, words = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(word, LANES)
-        bits = ir.VectorType(ir.IntType(1), LANES)
 
         def function(name: str, result: Any, *given: Any) -> Any:
             return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, given), name)
 
-        def spread(one: Any, of: Any) -> Any:
-            whole = builder.insert_element(ir.Constant(of, ir.Undefined), one, word(0))
-            return builder.shuffle_vector(whole, ir.Constant(of, ir.Undefined), ir.Constant(words, [0] * LANES))
-
         total = cgutils.alloca_once(builder, words)
         builder.store(ir.Constant(words, [0] * LANES), total)
-        factor, end = spread(args[3], floats), spread(builder.trunc(args[1], word), words)
-        lanes = ir.Constant(words, list(range(LANES)))
-        vectors = builder.udiv(builder.add(args[1], number(LANES - 1)), number(LANES))
-        with cgutils.for_range(builder, vectors) as loop:
-            first = builder.mul(loop.index, number(LANES))
-            inside = builder.icmp_signed("<", builder.add(lanes, spread(builder.trunc(first, word), words)), end)
-            at = builder.inttoptr(builder.add(args[0], builder.mul(first, number(4))), floats.as_pointer())
-            load = function(f"llvm.masked.load.v{LANES}f32.p0", floats, floats.as_pointer(), word, bits, floats)
-            found = builder.call(load, [at, word(4), inside, ir.Constant(floats, [0.0] * LANES)])
-            near = builder.call(function(f"llvm.rint.v{LANES}f32", floats, floats), [builder.fmul(found, factor)])
+        factor = _spread(builder, args[3], floats)
+        with _vectors(builder, args[0], args[1]) as (first, found):
+            rint = function(f"llvm.rint.v{LANES}f32", floats, floats)
+            near = builder.call(rint, [builder.fmul(found, factor, flags=_AS_WRITTEN)])
             whole = builder.fptosi(near, words)
             builder.store(builder.add(builder.load(total), whole), total)
-            small = ir.VectorType(ir.IntType(8 * WIDTH), LANES)
-            kept = builder.trunc(whole, small)
-            if WIDTH == 2:
-                order = [group + place for group in range(0, LANES, GROUP) for place in (0, 2, 1, 3)]
-                kept = builder.shuffle_vector(kept, kept, ir.Constant(words, order))
-            to = builder.inttoptr(builder.add(args[2], builder.mul(first, number(WIDTH))), small.as_pointer())
+            kept = _as_multiplied(builder, whole)
+            to = builder.inttoptr(builder.add(args[2], builder.mul(first, number(WIDTH))), kept.type.as_pointer())
             builder.store(kept, to, align=1)
         add = function(f"llvm.vector.reduce.add.v{LANES}i32", word, words)
         return builder.sext(builder.call(add, [builder.load(total)]), number)
@@ -436,40 +448,67 @@ def _store(context: Any, base: Any, index: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64, types.float32), generate
 
 
-def _most(width: int, absolute: bool) -> Any:
-    """Makes the largest of numbers in memory: their address, and how many vectors of so many lanes; none give 0 or -infinity.
+@intrinsic
+def highest(context: Any, base: Any, vectors: Any) -> Any:
+    """The largest of floats in memory: their address, and how many vectors of `LANES`; none give -infinity.
 
     Numba's own loop would take one number after the other.
     """
 
-    @intrinsic
-    def most(context: Any, base: Any, vectors: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.VectorType(ir.FloatType(), width)
-            best = cgutils.alloca_once(builder, kind)
-            builder.store(ir.Constant(kind, [0.0 if absolute else -math.inf] * width), best)
-            with cgutils.for_range(builder, args[1]) as loop:
-                at = builder.add(args[0], builder.mul(loop.index, args[0].type(4 * width)))
-                found = builder.load(builder.inttoptr(at, kind.as_pointer()), align=4)
-                if absolute:
-                    size = ir.FunctionType(kind, [kind])
-                    found = builder.call(
-                        cgutils.get_or_insert_function(builder.module, size, f"llvm.fabs.v{width}f32"), [found]
-                    )
-                before = builder.load(best)
-                builder.store(builder.select(builder.fcmp_ordered(">", found, before), found, before), best)
-            reduce = ir.FunctionType(ir.FloatType(), [kind])
-            name = f"llvm.vector.reduce.fmax.v{width}f32"
-            function = cgutils.get_or_insert_function(builder.module, reduce, name)
-            return builder.call(function, [builder.load(best)], fastmath=("nnan",))
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.FloatType(), LANES)
+        best = cgutils.alloca_once(builder, kind)
+        builder.store(ir.Constant(kind, [-math.inf] * LANES), best)
+        with cgutils.for_range(builder, args[1]) as loop:
+            at = builder.add(args[0], builder.mul(loop.index, args[0].type(4 * LANES)))
+            found = builder.load(builder.inttoptr(at, kind.as_pointer()), align=4)
+            before = builder.load(best)
+            builder.store(builder.select(builder.fcmp_ordered(">", found, before), found, before), best)
+        reduce = ir.FunctionType(ir.FloatType(), [kind])
+        name = f"llvm.vector.reduce.fmax.v{LANES}f32"
+        function = cgutils.get_or_insert_function(builder.module, reduce, name)
+        return builder.call(function, [builder.load(best)], fastmath=("nnan",))
 
-        return types.float32(types.int64, types.int64), generate
-
-    return most
+    return types.float32(types.int64, types.int64), generate
 
 
-highest = _most(LANES, absolute=False)
-_largest = _most(PIECE, absolute=True)
+@intrinsic
+def _largest(context: Any, base: Any, count: Any) -> Any:
+    """The largest size of so many floats at an address; 0 of none, NaN if one is.
+
+    Sizes are compared as whole numbers, which order alike, NaN last.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.VectorType(word, LANES)
+        best = cgutils.alloca_once(builder, kind)
+        builder.store(ir.Constant(kind, [0] * LANES), best)
+        with _vectors(builder, args[0], args[1]) as (_, found):
+            size = builder.and_(builder.bitcast(found, kind), ir.Constant(kind, [0x7FFFFFFF] * LANES))
+            before = builder.load(best)
+            builder.store(builder.select(builder.icmp_signed(">", size, before), size, before), best)
+        name = f"llvm.vector.reduce.smax.v{LANES}i32"
+        reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(word, [kind]), name)
+        return builder.bitcast(builder.call(reduce, [builder.load(best)]), ir.FloatType())
+
+    return types.float32(types.int64, types.int64), generate
+
+
+@contextmanager
+def _vectors(builder: Any, base: Any, count: Any) -> Iterator[tuple[Any, Any]]:
+    """Writes a loop over so many floats at an address: the first one's place and the vector; what it has too many is 0."""
+    number, word = base.type, ir.IntType(32)
+    floats, words = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(word, LANES)
+    end = _spread(builder, builder.trunc(count, word), words)
+    kind = ir.FunctionType(floats, [floats.as_pointer(), word, ir.VectorType(ir.IntType(1), LANES), floats])
+    load = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{LANES}f32.p0")
+    with cgutils.for_range(builder, builder.udiv(builder.add(count, number(LANES - 1)), number(LANES))) as loop:
+        first = builder.mul(loop.index, number(LANES))
+        lanes = builder.add(ir.Constant(words, list(range(LANES))), _spread(builder, builder.trunc(first, word), words))
+        at = builder.inttoptr(builder.add(base, builder.mul(first, number(4))), floats.as_pointer())
+        nothing = ir.Constant(floats, [0.0] * LANES)
+        yield first, builder.call(load, [at, word(4), builder.icmp_signed("<", lanes, end), nothing])
 
 
 @intrinsic
@@ -514,6 +553,7 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 _put = _tile(TILE, [PANEL // PIECE], "bias")
 _put_rounded = _byte_tile(TILE, adds=False)
 _add_rounded = _byte_tile(TILE, adds=True)
+_scores = _byte_tile(TOGETHER, adds=False)
 _mix = _tile(TOGETHER, range(1, PIECES + 1), "c", kept="byte")
 
 EXACT = {"contract", "nsz"}
@@ -607,10 +647,8 @@ def multiply_panel(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c
 
 @compiled(fastmath=EXACT)
 def _round(numbers: Any, depth: int, out: int) -> None:
-    """Rounds the first numbers of a row for products with int8, to an address; see `rounded_bytes`."""
-    most = _largest(np.int64(numbers.ctypes.data), depth // PIECE)
-    for i in range(depth // PIECE * PIECE, depth):
-        most = max(most, abs(numbers[i]))
+    """Rounds the first numbers of a row for products with int8, to an address; see `rounded_bytes`. NaN makes the step NaN."""
+    most = _largest(np.int64(numbers.ctypes.data), depth)
     scale = np.float32(LARGEST) / most if most > TINY else np.float32(0.0)
     total = _round_to(np.int64(numbers.ctypes.data), depth, out, scale)
     end = out + (depth + GROUP - 1) // GROUP * GROUP * WIDTH
@@ -626,10 +664,11 @@ def _round_all(a: Any, rows: int, depth: int, rounded: Any) -> None:
 
 
 @compiled()
-def _multiply_panel_rounded(
-    a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool
-) -> None:
-    """One panel of a product with a matrix of int8; asks for the panel behind it. Arguments as in `_byte_tile`."""
+def _multiply_panel_rounded(a: int, lda: int, rows: int, depth: int, b: int, bias: int, c: int, ldc: int, adds: bool) -> None:
+    """One panel of a product with a matrix of int8; asks for the panel behind it.
+
+    a's rows are `rounded_bytes`, `lda` bytes apart, c's rows `ldc` bytes; b, bias and c by address.
+    """
     groups = (depth + GROUP - 1) // GROUP
     size = (groups * GROUP + 4) * PANEL
     part = (size * TILE // rows + 63) // 64 * 64
@@ -675,7 +714,7 @@ def _multiply_rounded(rounded: Any, rows: int, depth: int, b: Any, bias: Any, c:
 def multiply(a: Any, rows: int, depth: int, b: Any, bias: Any, c: Any, adds: bool, rounded: Any) -> None:
     """c[:rows] = a[:rows, :depth] b + bias; or that is added to c, where `adds`.
 
-    b is `packed`; a is rounded like it, into `rounded`.
+    b is `packed`; a is rounded by rows into `rounded`.
     """
     if rows >= FEW:
         _round_all(a, rows, depth, rounded)
@@ -701,7 +740,8 @@ def _attend(
 ) -> None:
     """Some heads of tokens that follow one another: what each sees of all up to it goes into `mixed`.
 
-    First all keys, then all values, block by block and in each the heads one after the other, for so they stand in memory.
+    Queries are rounded as keys are. First all keys, then all values, block by block and in each the heads one after the other,
+    for so they stand in memory.
 
     Args:
         queries: (M, wide 3 C) queries, keys and values of the step.
@@ -747,9 +787,8 @@ def _attend(
             score_at = scores_at + 4 * ((head - first) * tokens * length + block * BLOCK)
             for panel in range(BLOCK // PANEL):
                 key_at = keys + panel * PANEL * (groups * GROUP + 4)
-                _put_rounded(
-                    tokens, query_at, distance, key_at, score_at + 4 * panel * PANEL, 4 * length, nothing_at, groups
-                )
+                to = score_at + 4 * panel * PANEL
+                _scores(tokens, query_at, distance, key_at, to, 4 * length, nothing_at, groups)
     scale = np.float32(1.0) / np.float32(math.sqrt(size))
     for row in range((last - first) * tokens):
         count = position + row % tokens + 1
@@ -799,11 +838,9 @@ def _keep(numbers: Any, scratch: Any, at: int, distance: int, together: int, mor
         step_at: address of the step.
     """
     size = len(numbers)
-    most = _largest(np.int64(numbers.ctypes.data), size // PIECE)
-    for i in range(size // PIECE * PIECE, size):
-        most = max(most, abs(numbers[i]))
+    most = _largest(np.int64(numbers.ctypes.data), size)
     _store(step_at, 0, most / np.float32(LARGEST))
-    steps = np.float32(LARGEST) / most if most > np.float32(1e-30) else np.float32(0.0)
+    steps = np.float32(LARGEST) / most if most > TINY else np.float32(0.0)
     for i in range(size):
         scratch[i] = np.rint(numbers[i] * steps) + np.float32(more)
     for i in range(size):
@@ -873,7 +910,7 @@ def enter(layer: int, count: int, epsilon: float, weights: Weights, work: Work) 
 def leave(layer: int, count: int, activation: int, epsilon: float, weights: Weights, work: Work) -> None:
     """A layer after its attention: from `work.mixed` into the first `count` states."""
     size = weights.words.shape[1]
-    inner = len(weights.contract[layer]) // work.states.shape[1] - 4  # of each column the steps take 4 bytes
+    inner = len(weights.contract[layer]) // work.states.shape[1] - 4  # and a step's bytes; whole groups, the last with zeros
     multiply(work.mixed, count, size, weights.project[layer], weights.project_bias[layer], work.states, True, work.rounded)
     for token in range(count):
         norm(work.states, token, weights.norms[2 * layer + 1], epsilon, work.normed, token)

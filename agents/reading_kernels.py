@@ -1,7 +1,7 @@
 """Whole texts read by a GPT-2 network, and replies compared with facts, compiled; the products are those of `kernels`.
 
-Texts of any length stand one after another, so nothing is padded; nothing is kept between calls, so keys and values stay in
-full precision. As there, what comes of a text depends on nothing beside it, to the bit. Knows arrays; knows nothing of words.
+Texts of any length stand one after another, so nothing is padded; nothing is kept between calls, so attention stays in
+float32. As there, what comes of a text depends on nothing beside it, to the bit. Knows arrays; knows nothing of words.
 
 Letters: M tokens of all texts, S texts, C hidden size, H heads, D = C / H; F tokens of facts, K matching vector. "Wide" sizes
 are rounded up to whole `PANEL`s. All floats are float32, all whole numbers int64, all arrays contiguous.

@@ -10,8 +10,8 @@ from convogym.dialogue import Dialogue
 from convogym.errors import UnknownNameError
 from convogym.readers import read_steered_talk
 
-# Written later, to be trained on too: "more", in plainer words; "asked", in which nearly every question finds its fact; "near",
-# in which facts lie near each other; "plain", whose lines say plainly what they are after.
+# Written later, to be trained on too: "more", in plainer words; "asked", in which nearly every question finds its fact;
+# "near", in which facts lie near each other; "plain", whose lines say plainly what they are after.
 SPLITS = ("train", "more", "asked", "near", "plain", "dev")
 
 # In the order of the corpus's README. For teaching experiments; the shipped model is not taught them as goals.

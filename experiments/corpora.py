@@ -230,14 +230,15 @@ def reworded(dialogue: Dialogue, words: Sequence[str], rng: np.random.Generator)
 
 
 def pieced(dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Dialogue:
-    """A dialogue put together from pieces of `PIECES` others, its persona from what the pieces' personas say of themselves.
+    """A dialogue put together from pieces of up to `PIECES` others, its persona from the facts of theirs.
 
-    So that the fact asked for is found among any others: what was written names few personas, and they are soon known by heart.
-    A piece is two or three turns that follow each other, in which a reply states a fact. Facts that nobody asks for are added
-    from the same personas, up to `MOST_FACTS`. Only replies are to be learnt from it.
+    So that the fact asked for is found among any others: what was written names few personas, soon known by heart.
+    A piece is two or three turns that follow each other, in which a reply states a fact (one, if that is a talk's last); one
+    that brings too many facts is left out. Facts that nobody asks for are added from the same personas, up to `MOST_FACTS`.
+    Only replies are to be learnt from it.
 
     Args:
-        dialogues: with personas and with replies that state facts, `PIECES` or more.
+        dialogues: with personas and with replies that state facts, `PIECES` or more; if no piece can be had, the first is it.
         rng: of the draws.
     """
     turns: list[Turn] = []
@@ -254,11 +255,14 @@ def pieced(dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Dialogue:
         if len(facts) + len(set(wanted) - set(facts)) > MOST_FACTS or any(turn.reply is None for turn in piece):
             continue
         facts += [fact for fact in wanted if fact not in facts]
-        turns += [dataclasses.replace(t, facts=tuple(facts.index(known[fact]) for fact in t.facts or ())) for t in piece]
+        turns += [
+            t if t.facts is None else dataclasses.replace(t, facts=tuple(facts.index(known[fact]) for fact in t.facts))
+            for t in piece
+        ]
         spare += [fact for fact in known if fact not in wanted]
     if not turns:
         return dialogues[0]  # personas of many facts, all told at once
-    added = [spare[i] for i in rng.permutation(len(spare)) if spare[i] not in facts]
+    added = list(dict.fromkeys(spare[i] for i in rng.permutation(len(spare)) if spare[i] not in facts))
     return Dialogue(tuple(turns), Persona(tuple((facts + added)[:MOST_FACTS])), None, "pieced")
 
 
@@ -296,7 +300,7 @@ def epoch_maker(
             for dialogue in _draw(dialogues, share.replies, share.limit, rng):
                 examples += replies(stated_by_words(dialogue))
             telling = [d for d in dialogues if share.pieced and d.persona and any(turn.facts for turn in d.turns)]
-            for _ in range(round(len(telling) * share.pieced)):
+            for _ in range(min(round(len(telling) * share.pieced), share.limit) if len(telling) >= PIECES else 0):
                 examples += replies(pieced(telling, rng))
             for dialogue in _draw(dialogues, share.swapped, share.limit, rng):
                 other = shifted(dialogue)

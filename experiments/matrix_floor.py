@@ -1,7 +1,8 @@
 """The least time talks can take on this machine: the matrix products they cannot do without, at the rate measured for them.
 
 A token whose keys and values are to be known costs a row in the products of the layers; a token that is drawn, one in the
-product with the output map. Attention, norms, sampling and all bookkeeping are left out, so nothing can reach this floor.
+product with the output map. Attention, norms, sampling and all bookkeeping are left out: nothing can reach this floor that
+multiplies at that rate.
 Knows prompts and weights; knows nothing of decoders.
 """
 
@@ -91,14 +92,14 @@ def _by_kernels(matrices: Sequence[Tensor], rows: int) -> Callable[[int], object
     """Likewise, rounding included."""
     import numba
 
-    from convogym.agents import kernels
+    from convogym.agents import compiled, kernels
 
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    packed = [kernels.packed(matrix.detach().numpy()) for matrix in matrices]
+    packed = [compiled.aligned(kernels.packed(matrix.detach().numpy())) for matrix in matrices]
     biases = [np.zeros(kernels.wide(matrix.size(1)), np.float32) for matrix in matrices]
     given = {matrix.size(0): np.ones((rows, kernels.wide(matrix.size(0))), np.float32) for matrix in matrices}
     outs = {len(bias): np.zeros((rows, len(bias)), np.float32) for bias in biases}
-    rounded = np.zeros((rows, kernels.rounded_bytes(max(given))), np.uint8)
+    rounded = compiled.aligned(np.zeros((rows, kernels.rounded_bytes(max(given))), np.uint8))
 
     def multiply(number: int) -> None:
         depth, bias = matrices[number].size(0), biases[number]

@@ -1,11 +1,12 @@
 """Trains persona-mini from nothing: a vocabulary, then phase after phase of talk (`phases`).
 
-Talk rich in facts, talk of all kinds, answers, lines, names, more of people's talk, and the model's own best utterances.
+Talk rich in facts, talk of all kinds, answers, lines, names, more of people's talk, the model's own best utterances, and facts
+that lie near each other.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
 
-The result is the mean of the weights at the ends of the last phases. Every number of the recipe stands in `RECIPE`,
+The result is the mean of the weights at the ends of the phases in `RELEASED`. Every number of the recipe stands in `RECIPE`,
 `REPLIED_TO` and `STEERED`; the model's own lines are chosen by the persona-reader of the package. `out/log.jsonl` gets a line
 every ten steps, `out/board` the same for TensorBoard, `out/mean.json` the watched losses of the mean, `out/model` the result.
 """
@@ -209,7 +210,7 @@ STEERED = (
         "steered_talk": (0, 600),
         "steered_talk_more": (0, 400),
         "steered_talk_near": (0, 400),
-        "steered_talk_plain": (0, 600),
+        "steered_talk_plain": (0, 500),
     },
 )
 """likewise the model's own lines"""

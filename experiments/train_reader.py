@@ -54,7 +54,7 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
     lines = [line for d in steered for line in labelled_lines(d)]
     made_lines = [line for d in made for line in labelled_lines(d)]
     lines += [made_lines[i] for i in rng.permutation(len(made_lines))[: len(lines) // 2]]
-    said = said_lines()
+    said = read_lines()
     talks = [*steered, *made[: len(made) // 2]]
     if data is not None:
         train_part, _ = corpora.kept_apart(corpora.read_folder(data))
@@ -78,8 +78,8 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
     return {"out": str(out), "lines": len(lines), "talks": len(talks), "steps": steps, "seed": seed, **score(out, seed)}
 
 
-def said_lines() -> list[Any]:
-    """The lines of `convogym/data/said_lines.jsonl`, said by persona-mini in talks it was trained on and labelled by reading."""
+def read_lines() -> list[Any]:
+    """Lines that persona-mini said in talks it was trained on, labelled by reading (`convogym/data/said_lines.jsonl`)."""
     from convogym.agents.reader_training import LabelledLine
 
     text = (resources.files("convogym") / "data/said_lines.jsonl").read_text("utf-8")

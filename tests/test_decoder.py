@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +17,7 @@ import pytest
 import torch
 from tiny import stepped_cache, tiny_model
 
-from convogym.agents import kernels
+from convogym.agents import compiled, kernels
 from convogym.agents.compiled import CHUNK_BYTES, CompiledPasses
 from convogym.agents.decoder import Decoder, Generated, Task
 from convogym.agents.gpt2 import GPT2, GPT2Shape
@@ -44,12 +48,18 @@ def naive(
 
 
 def drawn(
-    reference: torch.nn.Module, model: LanguageModel, ids: list[int], is_first: bool, u: float, sampling: Sampling, away: float = 0
+    reference: torch.nn.Module,
+    model: LanguageModel,
+    ids: list[int],
+    is_first: bool,
+    u: float,
+    sampling: Sampling,
+    away: torch.Tensor | float = 0.0,
 ) -> int:
-    """The next token that a naive loop draws, its logits moved by so much at random."""
+    """The next token that a naive loop draws, its logits moved by so much."""
     with torch.no_grad():
         logits = reference(torch.tensor([ids])).logits[:, -1].clone()
-    logits += away * torch.randn(logits.shape)
+    logits += away
     logits[:, [i for i in model.tokenizer.control_ids if i != model.tokenizer.eos]] = -torch.inf
     if is_first:
         logits[:, model.tokenizer.eos] = -torch.inf
@@ -57,7 +67,7 @@ def drawn(
 
 
 def as_kept(passes: Any, network: torch.nn.Module) -> AbstractContextManager[None]:
-    """Meanwhile the network looks at keys and values as these passes keep them."""
+    """Meanwhile the network rounds what these passes round."""
     return stepped_cache(network) if passes is CompiledPasses else nullcontext()
 
 
@@ -81,8 +91,8 @@ def test_batched_cached_decoding_equals_the_naive_loop(
 ) -> None:
     """Seven ragged dialogues of different ages, in changing company, both sides, until the oldest turns are dropped.
 
-    Token for token; but for one thing. The compiled passes round numbers to int8, and where one lies in the middle of two whole
-    numbers, the last digit of a float decides which it becomes. So one of theirs may differ where the draw was close.
+    Token for token; but for one thing. The compiled passes round numbers to int8, and where one lies in the middle of two
+    whole numbers, the last digit of a float decides which it becomes. So one of theirs may differ where the draw was close.
     """
     model, reference = pair
     rng = np.random.default_rng(4)  # with 3 two of a nucleus's logits differ by 3e-7, and their order by who computed them
@@ -110,14 +120,16 @@ def test_batched_cached_decoding_equals_the_naive_loop(
                 decoders[side].generate(company, [p.ids for p in prompts], noise, SAMPLING),
                 strict=True,
             ):
-                ids = list(said.ids)
+                mine = [*said.ids, *([] if said.is_cut_off else [model.tokenizer.eos])]
                 with as_kept(passes, reference):
-                    expected = naive(reference, model, list(p.ids), u, SAMPLING)
-                    if ids != expected:
-                        same = next(n for n, pair in enumerate(zip([*ids, 0], [*expected, 0], strict=False)) if pair[0] != pair[1])
-                        before = [*p.ids, *ids[:same]]
-                        near = {drawn(reference, model, before, same == 0, u[same], SAMPLING, CLOSE) for _ in range(100)}
-                        assert ids[same] in near
+                    theirs = naive(reference, model, list(p.ids), u, SAMPLING)
+                    theirs += [model.tokenizer.eos] if len(theirs) < SAMPLING.max_tokens else []
+                    if mine != theirs:
+                        same = next(n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b)
+                        before = [*p.ids, *mine[:same]]
+                        moved = CLOSE * torch.randn(100, len(model.tokenizer), generator=torch.Generator().manual_seed(same))
+                        near = {drawn(reference, model, before, same == 0, u[same], SAMPLING, away) for away in moved}
+                        assert mine[same] in near
                         close.append(same)
                 histories[i].append(model.tokenizer.decode(said.ids) or "...")
                 compared += 1
@@ -185,28 +197,54 @@ def test_compiled_numbers_are_the_same_bit_for_bit_in_any_company_and_however_a_
             assert one.features.tobytes() == other.features.tobytes()
 
 
-def test_what_stood_in_the_memory_of_the_cache_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny_model()
+@pytest.mark.parametrize("shape", [None, GPT2Shape(413, 200, 36, 2, 6, 50)])  # None: the tiny model's; heads of 6
+def test_what_stood_in_memory_does_not_matter(shape: GPT2Shape | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_model().network if shape is None else GPT2(shape)
+    if shape is not None:
+        network.reset_parameters(torch.Generator().manual_seed(0))
     contexts, noise = [[7, 9, 11] * n for n in (1, 5, 11, 30)], np.random.default_rng(3).random((4, 12))
 
     def said() -> list[Generated]:
-        decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
-        return decoder.generate(range(4), contexts, noise, SAMPLING)
+        return Decoder(network, 0, [5], CompiledPasses).generate(range(4), contexts, noise, SAMPLING)
 
-    grow, grown = CompiledPasses._grow, list[int]()
+    taken = list[int]()
 
-    def no_numbers(self: CompiledPasses) -> None:
-        grow(self)
-        self._chunks[-1].view(np.uint8).fill(255)  # NaN, as floats
-        grown.append(len(self._chunks))
+    def no_numbers(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+        taken.append(1)
+        return np.full(int(np.prod(shape)) * np.dtype(dtype).itemsize, 255, np.uint8).view(dtype).reshape(shape)  # NaN
 
     before = said()
-    monkeypatch.setattr(CompiledPasses, "_grow", no_numbers)
+    monkeypatch.setattr(compiled, "_aligned", no_numbers)
     after = said()
-    assert grown == [1]
+    assert len(taken) > 5
     assert [(g.ids, g.log_prob, g.features.tobytes()) for g in before] == [
         (g.ids, g.log_prob, g.features.tobytes()) for g in after
     ]
+
+
+def test_more_rows_than_are_multiplied_together_say_what_each_says_alone() -> None:
+    model, rng = tiny_model(), np.random.default_rng(6)
+    count = kernels.CHUNK + 5
+    contexts, noise = [rng.integers(1, 390, 3).tolist() for _ in range(count)], rng.random((count, 2))
+    sampling = Sampling(max_tokens=2)
+
+    def said(rows: range) -> list[Generated]:
+        decoder = Decoder(model.network, model.tokenizer.eos, model.tokenizer.control_ids, CompiledPasses)
+        return decoder.generate(range(len(rows)), [contexts[i] for i in rows], noise[list(rows)], sampling)
+
+    together = said(range(count))
+    for i in (0, kernels.CHUNK - 1, kernels.CHUNK, count - 1):
+        (alone,) = said(range(i, i + 1))
+        assert (alone.ids, alone.log_prob) == (together[i].ids, together[i].log_prob)
+
+
+def test_a_network_that_overflows_says_so() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.network.transformer.ln_f.bias[3] = torch.nan
+    decoder = Decoder(model.network, model.tokenizer.eos, [], CompiledPasses)
+    (said,) = decoder.generate([0], [[7]], np.full((1, 12), 0.5), SAMPLING)
+    assert np.isnan(said.log_prob)
 
 
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 36, 50), (5, 50, 36), (13, 224, 672), (100, 33, 70)])
@@ -231,6 +269,29 @@ def test_products_with_bytes_are_exact_but_for_the_last_multiplication(rows: int
         kernels.multiply(a, rows, depth, kernels.packed(matrix), bias, c, adds, rounded)
         np.testing.assert_allclose(c[:, :columns], expected * (1 + adds), rtol=1e-6, atol=1e-6)
     assert np.abs(expected[1:] - (a[1:, :depth] @ matrix + bias[:columns])).max(initial=0.0) < 0.02 * np.abs(expected).max()
+
+
+def test_a_processor_that_does_not_sum_products_of_bytes_gets_the_same(tmp_path: Path) -> None:
+    """In another process, in which numba is told of an older processor."""
+    if platform.machine() != "x86_64":
+        pytest.skip("knows the names of x86's features only")
+    code = """
+import numpy as np
+from convogym.agents import compiled, kernels
+rng = np.random.default_rng(0)
+a, matrix = rng.normal(size=(7, 64)).astype(np.float32), rng.normal(size=(50, 70)).astype(np.float32)
+bias, c = np.zeros(kernels.wide(70), np.float32), np.zeros((7, kernels.wide(70)), np.float32)
+kernels.multiply(a, 7, 50, kernels.packed(matrix), bias, c, False, np.zeros((7, kernels.rounded_bytes(50)), np.uint8))
+print(kernels.LANES, kernels.WIDTH, c[:, :70].tobytes().hex())
+"""
+    features = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,+sse,+movbe,+lzcnt"
+    old = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features}
+    results = []
+    for settings in ({}, old):
+        env = {**os.environ, **settings, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        results.append(done.stdout.split())
+    assert results[1][:2] == ["8", "2"] and results[0][2] == results[1][2]
 
 
 @pytest.mark.parametrize("passes", [CompiledPasses, TorchPasses, StaticPasses])

@@ -40,7 +40,7 @@ def tiny_model(layout: str = "inline", n_positions: int = 512, seed: int = 0) ->
 
 def stepped(x: torch.Tensor, dim: int) -> torch.Tensor:
     """Whole multiples, up to 127, of a 127th of the largest along a dimension."""
-    most = x.abs().amax(dim, keepdim=True)
+    most = x.abs().amax(dim, keepdim=True).clamp(min=1e-30)
     return (x * (127 / most)).round() * (most / 127)
 
 
