@@ -66,8 +66,8 @@ def row_seconds(network: GPT2, rows: int, in_bytes: bool = False) -> RowCost:
         in_bytes: multiply as the decoder's kernels do, in int8 (`network` is plain); else as torch does.
     """
     body = network.transformer
-    matrices = [p for block in body.layers() for p in block.parameters() if p.dim() == 2]  # (in, out)
-    matrices.append(body.wte.weight.t())
+    layers: list[Tensor] = [p for block in body.layers() for p in block.parameters() if p.dim() == 2]  # (in, out)
+    matrices = [*layers, body.wte.weight.t()]
     multiply = (_by_kernels if in_bytes else _by_torch)(matrices, rows)
     device = body.wte.weight.device
     fastest = RowCost(float("inf"), float("inf"))
