@@ -6,7 +6,7 @@ that lie near each other.
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
 
-The result is the mean of the weights at the ends of the phases in `RELEASED`. Every number of the recipe stands in `RECIPE`,
+The result is a mean of the weights at the ends of the phases in `RELEASED`. Every number of the recipe stands in `RECIPE`,
 `REPLIED_TO` and `STEERED`; the model's own lines are chosen by the persona-reader of the package. `out/log.jsonl` gets a line
 every ten steps, `out/board` the same for TensorBoard, `out/mean.json` the watched losses of the mean, `out/model` the result.
 """
@@ -173,6 +173,7 @@ NEAR = Mix(
     grammar_turns=(2, 6),
     reworded=0.4,
 )
+TOLD = dataclasses.replace(NEAR, grammar_replies=8000)
 REPLIED_TO = (
     {
         "personachat_train_part": (0, 1000),
@@ -278,6 +279,10 @@ class Recipe:
     (`corpora.pieced`), utterances drawn a fourth time"""
     near_share: float = 0.5
     """of the full rates, where they begin"""
+    told_steps: int = 500
+    """steps of the same with more of the grammar's answers"""
+    told_share: float = 0.25
+    """of the full rates, where they begin"""
     last_dropout: float = 0.05
     """from `last_steps` on, in which the dialogues that were written come back most often"""
     own_draws: tuple[int, int, int, int] = (6, 8, 8, 8)
@@ -297,8 +302,8 @@ RECIPE = Recipe()
 OWN_PHASES = ("own", "own again", "own at last", "near")
 AVERAGED = {"own at last": ("more", "own", "own again"), "near": ("own at last", "settling")}
 """by phase, those from the mean of whose weights at the end it goes on"""
-RELEASED = ("near",)
-"""phases whose weights at the end make the released ones: their mean"""
+RELEASED = {"own at last": 0.1, "settling": 0.1, "near": 0.4, "told": 0.4}
+"""phases whose weights at the end make the released ones, and how much of each"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
 
@@ -316,7 +321,8 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     again = own + recipe.own_again_steps
     last = again + recipe.last_steps
     settled = last + recipe.settling_steps
-    ended = settled + recipe.near_steps
+    near = settled + recipe.near_steps
+    ended = near + recipe.told_steps
     bf16 = has_bfloat16("cpu")
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8, dropout: float = 0.0) -> TrainingConfig:
@@ -362,7 +368,13 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         (
             "near",
             _scaled(NEAR, recipe),
-            config(ended, settled, recipe.near_share, recipe.name_epsilon, recipe.last_dropout),
+            config(near, settled, recipe.near_share, recipe.name_epsilon, recipe.last_dropout),
+            near,
+        ),
+        (
+            "told",
+            _scaled(TOLD, recipe),
+            config(ended, near, recipe.told_share, recipe.name_epsilon, recipe.last_dropout),
             ended,
         ),
     )
@@ -488,10 +500,11 @@ def _keep_end(model: LanguageModel, out: Path, phase: str, is_end: bool) -> None
         scratch.replace(path)
 
 
-def _average(model: LanguageModel, out: Path, phases_: Sequence[str]) -> None:
-    """Gives the model the mean of the weights at the ends of some phases (Izmailov et al. 2018, "SWA")."""
-    ends = [load_file(_end_of(out, phase)) for phase in phases_]
-    model.network.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(0) for name in ends[0]})
+def _average(model: LanguageModel, out: Path, phases_: Sequence[str] | Mapping[str, float]) -> None:
+    """Gives the model a mean of the weights at the ends of some phases (Izmailov et al. 2018, "SWA"), alike or as is said."""
+    shares = phases_ if isinstance(phases_, Mapping) else dict.fromkeys(phases_, 1 / len(phases_))
+    ends = [(share, load_file(_end_of(out, phase))) for phase, share in shares.items()]
+    model.network.load_state_dict({name: sum(share * end[name] for share, end in ends) for name in ends[0][1]})
 
 
 def _fresh(
