@@ -336,10 +336,7 @@ def _loop(builder: Any, rows: int, pieces: int, start: str, kept: str, args: Seq
     def add(sums: Any, one: Any, column: Any, width: int) -> None:
         kind = ir.VectorType(ir.FloatType(), width)
         fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{width}f32")
-        whole = builder.insert_element(ir.Constant(kind, ir.Undefined), one, ir.IntType(32)(0))
-        same = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-        factor = builder.shuffle_vector(whole, ir.Constant(kind, ir.Undefined), same)
-        builder.store(builder.call(fma, [factor, column, builder.load(sums)]), sums)
+        builder.store(builder.call(fma, [_spread(builder, one, kind), column, builder.load(sums)]), sums)
 
     def term(index: Any) -> None:
         row = builder.mul(index, ldb)

@@ -21,7 +21,7 @@ from convogym.topics import topics
 Observation = npt.NDArray[np.float32] | npt.NDArray[np.int64] | str
 
 FEATURE_BOUND = 1000.0  # last hidden states of GPT-2-family models stay far below; what does not is clipped
-ANSWERS = 0.65  # share of questions about a fact that get it stated: persona-mini's, 0.56 to 0.76 by goal (experiments/LOG.md)
+ANSWERS = 0.65  # share of questions about a fact that get it stated, of an earlier persona-mini (experiments/LOG.md)
 MAX_TEXT_CHARS = 16_384  # the newest end of a transcript longer than this is what "text" shows
 
 

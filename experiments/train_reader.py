@@ -2,8 +2,8 @@
 
     convogym train-reader --base runs/mini/model --data FOLDER --out convogym/models/persona-reader
 
-The goal judge sees the labels of steered-talk, its dev part left out, and of the grammar; the matcher sees talks with
-personas: those two and the persona corpora of the folder. Neither sees a label that a lexicon guessed or a held-out dialogue.
+The goal judge sees the labels of steered-talk's parts train, more and asked, of the grammar, and of lines that a model said;
+the matcher sees talks with personas: those of the first two and the persona corpora of the folder. Neither sees a label that a lexicon guessed or a held-out dialogue.
 """
 
 from __future__ import annotations
@@ -75,7 +75,15 @@ def train(base: Path, data: Path | None, out: Path, steps: int, seed: int, progr
             bar.set_postfix(goals=f"{np.mean(goal_losses[-20:]):.3f}", match=f"{np.mean(match_losses[-20:]):.3f}")
     fit_ngrams(reader, lines + said * SAID_TIMES, seed)
     reader.save(out)
-    return {"out": str(out), "lines": len(lines), "talks": len(talks), "steps": steps, "seed": seed, **score(out, seed)}
+    return {
+        "out": str(out),
+        "lines": len(lines),
+        "said": len(said),
+        "talks": len(talks),
+        "steps": steps,
+        "seed": seed,
+        **score(out, seed),
+    }
 
 
 def read_lines() -> list[Any]:

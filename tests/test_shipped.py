@@ -119,7 +119,7 @@ def test_people_hear_the_goal_in_most_lines_and_the_judge_mostly_agrees() -> Non
 
 
 def test_the_judge_refuses_garbled_lines() -> None:
-    """395 lines of persona-mini in training contexts, labelled by reading; a third carries out nothing that was asked for."""
+    """395 lines of persona-mini in training contexts, labelled by reading; a quarter do not carry out their goal."""
     found = evaluate_goal_judge(Path(__file__).parent / "data" / "said_lines.jsonl")
     assert found["n"] == 395 and 0.7 < found["followed"]["mean"] < 0.8
     assert found["micro"]["precision"] > 0.79 and found["micro"]["recall"] > 0.9
