@@ -3,7 +3,8 @@
     convogym train-reader --base runs/mini/model --data FOLDER --out convogym/models/persona-reader
 
 The goal judge sees the labels of steered-talk's parts train, more and asked, of the grammar, and of lines that a model said;
-the matcher sees talks with personas: those of the first two and the persona corpora of the folder. Neither sees a label that a lexicon guessed or a held-out dialogue.
+the matcher sees talks with personas: those of the first two and the persona corpora of the folder. Neither sees a label that a
+lexicon guessed or a held-out dialogue.
 """
 
 from __future__ import annotations
