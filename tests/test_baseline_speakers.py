@@ -10,9 +10,11 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from convogym.agents import decoder
 from convogym.agents.model import LanguageModel
 from convogym.agents.sampling import Sampling, pick
 from convogym.agents.speaking import ModelSpeaker
+from convogym.agents.torch_passes import TorchPasses
 from convogym.experiments.baseline_speakers import BatchedGenerate, ReferenceLoop, filtered, in_transformers
 from convogym.experiments.scripted_talks import Script, converse, in_turn
 from convogym.layouts import LAYOUTS, prompt
@@ -35,6 +37,12 @@ def pair() -> tuple[LanguageModel, Any]:
     return model, in_transformers(model)
 
 
+@pytest.fixture
+def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our decoder multiplies by torch, in float32 as the two others do; test_decoder.py tells what its kernels round."""
+    monkeypatch.setattr(decoder, "passes_of", TorchPasses)
+
+
 def script(turns: int = 3, max_tokens: int = 12) -> Script:
     rng = np.random.default_rng(2)
 
@@ -47,6 +55,7 @@ def script(turns: int = 3, max_tokens: int = 12) -> Script:
     )
 
 
+@pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("system", [ReferenceLoop, BatchedGenerate])
 def test_whole_talks_are_greedily_those_of_our_speaker(system: Any, layout: str, pair: tuple[LanguageModel, Any]) -> None:
@@ -59,6 +68,7 @@ def test_whole_talks_are_greedily_those_of_our_speaker(system: Any, layout: str,
     assert len({text for talk in ours.said for text in talk}) > 10
 
 
+@pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize("system", [ReferenceLoop, BatchedGenerate])
 def test_their_tokens_are_greedily_those_of_our_decoder(system: Any, pair: tuple[LanguageModel, Any]) -> None:
     """Ragged prompts of both sides; some utterances end by themselves, others at the bound."""
