@@ -340,6 +340,9 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
             seed=seed,
         )
 
+    def late(phase: str, mix: Mix, begin: int, until: int, share: float) -> tuple[str, Mix, TrainingConfig, int]:
+        return phase, _scaled(mix, recipe), config(until, begin, share, recipe.name_epsilon, recipe.last_dropout), until
+
     answers, names = _scaled(ANSWERS, recipe), _scaled(NAMES, recipe)
     first = config(talked, talked * 2 // 5, 1.0)
     return (
@@ -353,30 +356,10 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         ("more", _scaled(MORE, recipe), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
         ("own", _scaled(OWN, recipe), config(own, heard, recipe.own_share, recipe.name_epsilon), own),
         ("own again", _scaled(OWN_AGAIN, recipe), config(again, own, recipe.own_again_share, recipe.name_epsilon), again),
-        (
-            "own at last",
-            _scaled(OWN_AT_LAST, recipe),
-            config(last, again, recipe.last_share, recipe.name_epsilon, recipe.last_dropout),
-            last,
-        ),
-        (
-            "settling",
-            _scaled(SETTLING, recipe),
-            config(settled, last, recipe.settling_share, recipe.name_epsilon, recipe.last_dropout),
-            settled,
-        ),
-        (
-            "near",
-            _scaled(NEAR, recipe),
-            config(near, settled, recipe.near_share, recipe.name_epsilon, recipe.last_dropout),
-            near,
-        ),
-        (
-            "told",
-            _scaled(TOLD, recipe),
-            config(ended, near, recipe.told_share, recipe.name_epsilon, recipe.last_dropout),
-            ended,
-        ),
+        late("own at last", OWN_AT_LAST, again, last, recipe.last_share),
+        late("settling", SETTLING, last, settled, recipe.settling_share),
+        late("near", NEAR, settled, near, recipe.near_share),
+        late("told", TOLD, near, ended, recipe.told_share),
     )
 
 
