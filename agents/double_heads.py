@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convogym.agents.gpt2 import GPT2, GPT2Shape
+from convogym.agents.gpt2 import GPT2, GPT2Shape, dropped
 from convogym.agents.training import nll_of, padded
 from convogym.errors import InputError
 from convogym.layouts import Example
@@ -55,7 +55,7 @@ class DoubleHeads(GPT2):
 
     def judged(self, last: Tensor, dropout: float = 0.0) -> Tensor:
         """(R, C) last states -> (R, K)."""
-        out: Tensor = self.multiple_choice_head.summary(F.dropout(last, dropout, self.training))
+        out: Tensor = self.multiple_choice_head.summary(dropped(last, dropout, self.training))
         return out
 
 

@@ -74,6 +74,20 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return (scores.softmax(-1).to(v.dtype) @ v.reshape(b * h, t, d)).view(b, h, t, d)
 
 
+def dropped(x: Tensor, share: float, training: bool) -> Tensor:
+    """Dropout (Srivastava et al. 2014): while training, entries are 0 with a chance of `share`, the others scaled up.
+
+    On a processor the chance is a multiple of 1/256, and torch's generator gives eight entries with every number it draws;
+    `F.dropout` draws one for each, a tenth of a small model's training step.
+    """
+    if not training or share == 0 or x.device.type != "cpu":
+        return F.dropout(x, share, training)
+    cut = min(255, round(256 * share))
+    drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    kept = drawn[: x.numel()].view(x.shape) >= cut
+    return x * kept.to(x.dtype).mul_(256 / (256 - cut))
+
+
 class Linear(nn.Module):
     """An affine map whose weight is stored (in, out), as GPT-2's `Conv1D` stores it."""
 
@@ -104,12 +118,6 @@ class Attention(nn.Module):
         q, k, v = self.c_attn(x).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def merge(self, x: Tensor) -> Tensor:
-        """(B, H, T, D) -> (B, T, C)."""
-        b, h, t, d = x.shape
-        merged: Tensor = self.c_proj(x.transpose(1, 2).reshape(b, t, h * d))
-        return merged
-
 
 class MLP(nn.Module):
     """The feed-forward layer."""
@@ -127,6 +135,10 @@ class MLP(nn.Module):
         x = self.c_fc(x)
         if self.activation == "relu":
             x = F.relu(x)
+        elif self.activation != "gelu" and x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.requires_grad:
+            from convogym.agents.activation import tanh_gelu  # compiles; only training comes here
+
+            x = tanh_gelu(x)
         else:
             x = F.gelu(x, approximate="none" if self.activation == "gelu" else "tanh")
         out: Tensor = self.c_proj(x)
@@ -209,30 +221,33 @@ class GPT2(nn.Module):
                 else:
                     parameter.zero_()
 
-    def hidden(self, ids: Tensor, dropout: float = 0.0, look: Look | None = None) -> Tensor:
-        """Last hidden states of whole rows.
+    def hidden(self, ids: Tensor, dropout: float = 0.0, look: Look | None = None, places: Tensor | None = None) -> Tensor:
+        """Last hidden states of whole rows, or of some of their places.
 
         Args:
             ids: (B, T) int64; padding, if any, stands at the right, where it changes nothing before it.
             dropout: share of the residual updates' entries dropped while training.
             look: is shown every layer's queries and keys.
+            places: (N,) int64 in 0..B T - 1, counted row by row; the last layer computes no others but their keys and values.
 
         Returns:
-            (B, T, C) after the final norm.
+            (B, T, C) after the final norm; with `places`, (N, C).
         """
         body = self.transformer
         x = body.wte(ids) + body.wpe.weight[: ids.size(1)]  # (B, T, C)
         types = self.types(ids)
         if types is not None:
             x = x + body.wte(types)
-        x = F.dropout(x, dropout, self.training)
+        x = dropped(x, dropout, self.training)
         for number, block in enumerate(body.layers()):
             q, k, v = block.attn.split(block.ln_1(x))
             if look is not None:
                 look(number, q, k)
-            mixed = causal_attention(q, k, v)
-            x = x + F.dropout(block.attn.merge(mixed), dropout, self.training)
-            x = x + F.dropout(block.mlp(block.ln_2(x)), dropout, self.training)
+            mixed = causal_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+            if places is not None and number == self.shape.n_layer - 1:
+                x, mixed = (whole.flatten(0, 1).index_select(0, places) for whole in (x, mixed))
+            x = x + dropped(block.attn.c_proj(mixed), dropout, self.training)
+            x = x + dropped(block.mlp(block.ln_2(x)), dropout, self.training)
         out: Tensor = body.ln_f(x)
         return out
 

@@ -538,7 +538,7 @@ def _prefetch(context: Any, address: Any) -> Any:
 
 
 @intrinsic
-def _float_of_bits(context: Any, bits: Any) -> Any:
+def float_of_bits(context: Any, bits: Any) -> Any:
     """The float whose bits are those of an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -590,7 +590,7 @@ def exp(x: Any) -> Any:
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
-    return p * _float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+    return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
 @compiled(fastmath=SUMS)

@@ -110,7 +110,11 @@ class OptimiserPair:
         self._pair: tuple[torch.optim.Optimizer, ...] = (
             Muon(groups(matrices, "c_attn", self.ATTENTION_SHARE, matrix_lr), weight_decay=weight_decay, bf16=bf16),
             torch.optim.AdamW(
-                groups(others, "wpe", self.POSITION_SHARE, other_lr), betas=(0.9, 0.95), eps=epsilon, weight_decay=0.0
+                groups(others, "wpe", self.POSITION_SHARE, other_lr),
+                betas=(0.9, 0.95),
+                eps=epsilon,
+                weight_decay=0.0,
+                fused=True,
             ),
         )
         self._epsilon = epsilon
@@ -181,7 +185,7 @@ class GroupedAdamW:
         rest = [p for p in named.values() if p is not words and p is not positions and p.requires_grad]
         self._rates = [lr * max(shares["words"], shares["control"]), lr * shares["positions"], lr]
         groups = [{"params": [words]}, {"params": [positions]}, {"params": rest}]
-        self._optimiser = torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=0.0, fused=True)
         self._words = words
         self._parameters = [words, positions, *rest]
         rows = torch.full((words.size(0), 1), lr * shares["words"])

@@ -39,7 +39,7 @@ class _TokenNLL(torch.autograd.Function):
             wanted = (1 - smoothing) * logits.gather(-1, targets[rows, None])[:, 0].float()
             if smoothing:
                 wanted += smoothing * logits.float().mean(-1)
-            exact = torch.sub(logits, best[:, None]).exp_()
+            exact = logits.float().sub_(best[:, None]).exp_()
             totals[rows] = exact.sum(-1)
             own[rows] = exact.gather(-1, targets[rows, None])[:, 0]
             nll[rows] = totals[rows].log() + best - wanted

@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convogym.agents.gpt2 import GPT2, Look
@@ -39,6 +40,9 @@ POINTED = 3
 
 EVEN = 16
 """lengths in training are multiples of it: sizes come again, and torch makes a program for every size of product it meets"""
+
+EVEN_PLACES = 128
+"""likewise the number of places that the last layer computes"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -153,7 +157,11 @@ def batches(tokens: Sequence[int], batch_tokens: int, rng: np.random.Generator) 
 
 def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0, look: Look | None = None) -> Tensor:
     """Negative log-likelihood of every target, shape (M,), in nats, in row-major order of `batch.learnt`."""
-    return nll_of(network, network.hidden(batch.ids, dropout, look), batch)
+    ids, learnt = batch.ids, F.pad(batch.learnt[:, 1:], (0, 1))  # what is learnt after each place
+    places = learnt.flatten().nonzero()[:, 0]  # (M,)
+    targets = ids.flatten()[(places + 1).clamp(max=ids.numel() - 1)]
+    some = torch.cat([places, places[:1].expand(-len(places) % EVEN_PLACES)])
+    return token_nll(network.hidden(ids, dropout, look, some)[: len(places)], network.transformer.wte.weight, targets)
 
 
 def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:

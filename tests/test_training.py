@@ -13,7 +13,7 @@ from tiny import tiny_model, tiny_tokenizer
 
 from convogym import grammar
 from convogym.agents.finetuning import FinetuneConfig, Finetuner, Pair, pair_example
-from convogym.agents.gpt2 import GPT2Shape
+from convogym.agents.gpt2 import GPT2Shape, dropped
 from convogym.agents.model import LanguageModel
 from convogym.agents.optimisers import orthogonalised
 from convogym.agents.starting import pointing_layer
@@ -160,6 +160,26 @@ def test_bfloat16_computes_nearly_the_same_loss() -> None:
         losses.append(next(Trainer(NextToken(tiny_model().network), epoch, config).run()).loss)
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
     assert isinstance(has_bfloat16("cpu"), bool)
+
+
+def test_places_are_what_all_places_have_there() -> None:
+    network = tiny_model().network
+    ids = padded(examples(3)).ids
+    places = torch.tensor([5, 0, 5, ids.size(1) + 2, ids.numel() - 1])
+    torch.testing.assert_close(network.hidden(ids, places=places), network.hidden(ids).flatten(0, 1)[places])
+
+
+def test_dropout_takes_its_share_and_keeps_the_sum() -> None:
+    x = torch.ones(3, 1001, requires_grad=True)
+    torch.manual_seed(4)
+    once = dropped(x, 0.25, True)
+    torch.manual_seed(4)
+    assert torch.equal(once, dropped(x, 0.25, True)) and not torch.equal(once, dropped(x, 0.25, True))
+    assert sorted(set(once.flatten().tolist())) == [0.0, pytest.approx(4 / 3)]
+    assert float((once == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert torch.equal(torch.autograd.grad(once.sum(), x)[0], once)
+    assert torch.equal(dropped(x, 0.25, False), x) and torch.equal(dropped(x, 0.0, True), x)
+    assert (dropped(x, 0.999, True) != 0).sum() < 60  # 1 in 256 is the least
 
 
 def test_no_examples_is_an_error() -> None:
