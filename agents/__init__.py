@@ -9,15 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convogym.agents.best_of import BestOf
     from convogym.agents.loading import load
     from convogym.agents.model import LanguageModel
     from convogym.agents.reader import Reader, load_reader
     from convogym.agents.sampling import Sampling
     from convogym.agents.speaking import ModelSpeaker
 
-__all__ = ["LanguageModel", "ModelSpeaker", "Reader", "Sampling", "load", "load_reader"]
+__all__ = ["BestOf", "LanguageModel", "ModelSpeaker", "Reader", "Sampling", "load", "load_reader"]
 
 _MODULES = {
+    "BestOf": "convogym.agents.best_of",
     "LanguageModel": "convogym.agents.model",
     "ModelSpeaker": "convogym.agents.speaking",
     "Reader": "convogym.agents.reader",

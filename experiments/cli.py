@@ -108,6 +108,9 @@ def chat(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Above 0; higher is wilder.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest utterance, in tokens.")] = None,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Replies drawn each time, of which the one most like the others is said; 1 = the first.")
+    ] = 8,
     reward: Reward = "identification",
     approve: Annotated[
         bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
@@ -137,7 +140,9 @@ def chat(
     persona = Persona(tuple(fact)) if fact else chatting.read_persona(persona_file) if persona_file else None
     import numpy as np
 
+    from convogym.agents.best_of import BestOf
     from convogym.agents.sampling import Sampling
+    from convogym.speakers import Speaker
 
     wanted: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature, "max_tokens": max_tokens}
     changed = {name: value for name, value in wanted.items() if value is not None}
@@ -146,12 +151,14 @@ def chat(
         make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = load_model(model)
     sampling = replace(loaded.sampling, **changed)
+    responder: Speaker = loaded.responder(sampling)
+    if candidates > 1:
+        responder = BestOf(responder, candidates)
     say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
         drawn = load_personas("train")
         persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
-        responder = loaded.responder(sampling)
         with open_store(store) as opened:
             console.say("persona: " + " ".join(map(printable, persona.facts)))
             told = chatting.talk(responder, persona, read, say, turns=turns, seed=seed, store=opened)
@@ -161,7 +168,7 @@ def chat(
         env: Any = gym.make(
             "PersonaChat-v0",
             disable_env_checker=True,
-            responder=loaded.responder(sampling),
+            responder=responder,
             goal_speaker=loaded.goal_speaker(sampling),
             num_turns=turns,
             reward=reward,
