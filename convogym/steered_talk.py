@@ -11,8 +11,9 @@ from convogym.errors import UnknownNameError
 from convogym.readers import read_steered_talk
 
 # Written later, to be trained on too: "more", in plainer words; "asked", in which nearly every question finds its fact;
-# "near", in which facts lie near each other; "plain", whose lines say plainly what they are after.
-SPLITS = ("train", "more", "asked", "near", "plain", "dev")
+# "near", in which facts lie near each other; "plain", whose lines say plainly what they are after; "oblique", whose questions
+# take a step of thought; "turned", which is "train" with half of its lines for other goals, for lines alone to be learnt from.
+SPLITS = ("train", "more", "asked", "near", "plain", "oblique", "turned", "dev")
 
 # In the order of the corpus's README. For teaching experiments; the shipped model is not taught them as goals.
 EXTRA_GOALS: tuple[str, ...] = (

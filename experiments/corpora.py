@@ -132,6 +132,11 @@ class Share:
     limit: int = 1 << 30
     """utmost number of dialogues a view reads in an epoch"""
 
+    def times(self, factor: float) -> Share:
+        """So many times as often, within the same limit."""
+        views = {name: value * factor for name, value in dataclasses.asdict(self).items() if name != "limit"}
+        return Share(**views, limit=self.limit)
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -149,6 +154,16 @@ class Mix:
     """share of the replies learnt for a persona that are `reworded`"""
     grammar_turns: tuple[int, int] = (8, 8)
     """shortest and longest of them; the fewer turns, the more of the questions find a fact (half of them at 8)"""
+
+    def times(self, factor: float) -> Mix:
+        """The mix of an epoch so many times as long, within the shares' limits."""
+        return dataclasses.replace(
+            self,
+            shares={name: share.times(factor) for name, share in self.shares.items()},
+            other=self.other.times(factor),
+            grammar=round(self.grammar * factor),
+            grammar_replies=round(self.grammar_replies * factor),
+        )
 
 
 def _draw(dialogues: Sequence[Dialogue], share: float, limit: int, rng: np.random.Generator) -> list[Dialogue]:

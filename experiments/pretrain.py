@@ -1,7 +1,7 @@
 """Trains persona-mini from nothing: a vocabulary, then phase after phase of talk (`phases`).
 
-Talk rich in facts, talk of all kinds, answers, lines, names, more of people's talk, the model's own best utterances, and facts
-that lie near each other.
+Talk rich in facts, talk of all kinds, answers, lines, names, more of people's talk, the model's own best utterances, facts
+that lie near each other, and roundabout questions.
 
     convogym pretrain --data FOLDER --out FOLDER            the recipe of the shipped model
     convogym pretrain --data FOLDER --out FOLDER --resume   goes on where a killed run was
@@ -174,6 +174,20 @@ NEAR = Mix(
     reworded=0.4,
 )
 TOLD = dataclasses.replace(NEAR, grammar_replies=8000)
+OBLIQUE = dataclasses.replace(
+    NEAR,
+    shares={
+        **NEAR.shares,
+        "steered_talk": Share(replies=0.7, lines=0.4, asked=0.4, pieced=1.5),
+        "steered_talk_more": Share(replies=0.7, lines=1.0, asked=0.4, pieced=0.7),
+        "steered_talk_asked": Share(replies=0.7, lines=0.5, asked=0.4, pieced=1.2),
+        "steered_talk_near": Share(replies=1.2, lines=0.5, asked=0.4, pieced=1.5),
+        "steered_talk_plain": Share(replies=1.0, lines=1.5, asked=0.4, pieced=1.0),
+        "steered_talk_oblique": Share(replies=2.0, lines=0.8, asked=0.4, pieced=2.0),
+        "steered_talk_turned": Share(lines=2.5),
+    },
+)
+OBLIQUE_TOLD = dataclasses.replace(OBLIQUE, grammar_replies=8000)
 REPLIED_TO = (
     {
         "personachat_train_part": (0, 1000),
@@ -200,6 +214,12 @@ REPLIED_TO = (
         "steered_talk_near": (0, 300),
         "steered_talk_plain": (0, 300),
     },
+    {
+        "personachat_train_part": (0, 1000),
+        "synthetic_persona_chat": (550, 650),
+        "steered_talk_near": (300, 700),
+        "steered_talk_oblique": (0, 300),
+    },
 )
 """of each corpus, from which dialogue to before which the model's own replies are put in, each of the times"""
 STEERED = (
@@ -212,6 +232,13 @@ STEERED = (
         "steered_talk_more": (0, 400),
         "steered_talk_near": (0, 400),
         "steered_talk_plain": (0, 500),
+    },
+    {
+        "personachat_train_part": (900, 1200),
+        "steered_talk": (0, 600),
+        "steered_talk_near": (400, 900),
+        "steered_talk_plain": (0, 500),
+        "steered_talk_oblique": (0, 500),
     },
 )
 """likewise the model's own lines"""
@@ -230,8 +257,8 @@ class Recipe:
     layout: str = "inline"
     max_tokens: int = 448
     """longest training example"""
-    grammar: float = 1.0
-    """of the mixes' numbers of grammar dialogues, how much an epoch gets"""
+    epoch: float = 1.0
+    """of the mixes' numbers, how much an epoch gets"""
     fact_steps: int = 400
     """steps in which facts are copied often: what a model starts able to do it loses unless it soon pays"""
     talk_steps: int = 1200
@@ -283,9 +310,18 @@ class Recipe:
     """steps of the same with more of the grammar's answers"""
     told_share: float = 0.25
     """of the full rates, where they begin"""
+    oblique_steps: int = 6000
+    """steps from the mean of the weights at the ends of the last four, with more roundabout questions and lines for goals
+    out of the blue, utterances drawn a fifth time"""
+    oblique_share: float = 0.5
+    """of the full rates, where they begin"""
+    oblique_told_steps: int = 600
+    """steps of the same with more of the grammar's answers"""
+    oblique_told_share: float = 0.25
+    """of the full rates, where they begin"""
     last_dropout: float = 0.05
     """from `last_steps` on, in which the dialogues that were written come back most often"""
-    own_draws: tuple[int, int, int, int] = (6, 8, 8, 8)
+    own_draws: tuple[int, int, int, int, int] = (6, 8, 8, 8, 8)
     """utterances drawn for each of those, each of the times"""
     own_talks: float = 1.0
     """of the dialogues in `REPLIED_TO` and `STEERED`, how many get them"""
@@ -299,9 +335,15 @@ class Recipe:
 
 
 RECIPE = Recipe()
-OWN_PHASES = ("own", "own again", "own at last", "near")
-AVERAGED = {"own at last": ("more", "own", "own again"), "near": ("own at last", "settling")}
-"""by phase, those from the mean of whose weights at the end it goes on"""
+JOINING = {"more": ("more",), "near": ("near", "plain"), "oblique": ("oblique", "turned")}
+"""by phase, splits of steered-talk that are read from there on; the vocabulary and the earlier phases know nothing of them"""
+OWN_PHASES = ("own", "own again", "own at last", "near", "oblique")
+AVERAGED: Mapping[str, Mapping[str, float]] = {
+    "own at last": {"more": 1 / 3, "own": 1 / 3, "own again": 1 / 3},
+    "near": {"own at last": 0.5, "settling": 0.5},
+    "oblique": {"own at last": 0.1, "settling": 0.1, "near": 0.4, "told": 0.4},
+}
+"""by phase, those from the mean of whose weights at the end it goes on, and how much of each"""
 RELEASED = {"own at last": 0.1, "settling": 0.1, "near": 0.4, "told": 0.4}
 """phases whose weights at the end make the released ones, and how much of each"""
 WATCH_EVERY = 200  # steps
@@ -322,7 +364,9 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
     last = again + recipe.last_steps
     settled = last + recipe.settling_steps
     near = settled + recipe.near_steps
-    ended = near + recipe.told_steps
+    told = near + recipe.told_steps
+    oblique = told + recipe.oblique_steps
+    ended = oblique + recipe.oblique_told_steps
     bf16 = has_bfloat16("cpu")
 
     def config(until: int, fall_from: int, share: float, epsilon: float = 1e-8, dropout: float = 0.0) -> TrainingConfig:
@@ -341,31 +385,27 @@ def phases(recipe: Recipe, seed: int = 0) -> tuple[tuple[str, Mix, TrainingConfi
         )
 
     def late(phase: str, mix: Mix, begin: int, until: int, share: float) -> tuple[str, Mix, TrainingConfig, int]:
-        return phase, _scaled(mix, recipe), config(until, begin, share, recipe.name_epsilon, recipe.last_dropout), until
+        return phase, mix.times(recipe.epoch), config(until, begin, share, recipe.name_epsilon, recipe.last_dropout), until
 
-    answers, names = _scaled(ANSWERS, recipe), _scaled(NAMES, recipe)
+    answers, names = ANSWERS.times(recipe.epoch), NAMES.times(recipe.epoch)
     first = config(talked, talked * 2 // 5, 1.0)
     return (
-        ("facts", _scaled(FACTS, recipe), first, recipe.fact_steps),
-        ("talk", _scaled(TALK, recipe), first, talked),
+        ("facts", FACTS.times(recipe.epoch), first, recipe.fact_steps),
+        ("talk", TALK.times(recipe.epoch), first, talked),
         ("answers", answers, config(answered, talked, recipe.answer_share), answered),
         ("answers", answers, config(more, answered, recipe.answer_share), more),
-        ("lines", _scaled(LINES, recipe), config(lined, more, recipe.line_share), lined),
+        ("lines", LINES.times(recipe.epoch), config(lined, more, recipe.line_share), lined),
         ("names", names, config(named, lined, recipe.name_share, recipe.name_epsilon), named),
         ("names", names, config(named_more, named, recipe.name_share, recipe.name_epsilon), named_more),
-        ("more", _scaled(MORE, recipe), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
-        ("own", _scaled(OWN, recipe), config(own, heard, recipe.own_share, recipe.name_epsilon), own),
-        ("own again", _scaled(OWN_AGAIN, recipe), config(again, own, recipe.own_again_share, recipe.name_epsilon), again),
+        ("more", MORE.times(recipe.epoch), config(heard, named_more, recipe.more_share, recipe.name_epsilon), heard),
+        ("own", OWN.times(recipe.epoch), config(own, heard, recipe.own_share, recipe.name_epsilon), own),
+        ("own again", OWN_AGAIN.times(recipe.epoch), config(again, own, recipe.own_again_share, recipe.name_epsilon), again),
         late("own at last", OWN_AT_LAST, again, last, recipe.last_share),
         late("settling", SETTLING, last, settled, recipe.settling_share),
         late("near", NEAR, settled, near, recipe.near_share),
-        late("told", TOLD, near, ended, recipe.told_share),
-    )
-
-
-def _scaled(mix: Mix, recipe: Recipe) -> Mix:
-    return dataclasses.replace(
-        mix, grammar=round(mix.grammar * recipe.grammar), grammar_replies=round(mix.grammar_replies * recipe.grammar)
+        late("told", TOLD, near, told, recipe.told_share),
+        late("oblique", OBLIQUE, told, oblique, recipe.oblique_share),
+        late("oblique told", OBLIQUE_TOLD, oblique, ended, recipe.oblique_told_share),
     )
 
 
@@ -420,10 +460,7 @@ def pretrain(
     for phase, mix, config, end in phases(recipe, seed):
         if until is not None and until <= begin:
             break  # what a phase begins with is done by the run that takes its first step
-        if phase == "more":  # from here on; the vocabulary and the earlier phases know nothing of it
-            train = {**train, **corpora_module.own_corpora("more")}
-        if phase == "near":
-            train = {**train, **corpora_module.own_corpora("near", "plain")}
+        train = {**train, **corpora_module.own_corpora(*JOINING.get(phase, ()))}
         if phase in AVERAGED:
             _average(model, out, AVERAGED[phase])
         if phase in OWN_PHASES:
@@ -483,9 +520,8 @@ def _keep_end(model: LanguageModel, out: Path, phase: str, is_end: bool) -> None
         scratch.replace(path)
 
 
-def _average(model: LanguageModel, out: Path, phases_: Sequence[str] | Mapping[str, float]) -> None:
-    """Gives the model a mean of the weights at the ends of some phases (Izmailov et al. 2018, "SWA"), alike or as is said."""
-    shares = phases_ if isinstance(phases_, Mapping) else dict.fromkeys(phases_, 1 / len(phases_))
+def _average(model: LanguageModel, out: Path, shares: Mapping[str, float]) -> None:
+    """Gives the model a mean of the weights at the ends of some phases (Izmailov et al. 2018, "SWA")."""
     ends = [(share, load_file(_end_of(out, phase))) for phase, share in shares.items()]
     model.network.load_state_dict({name: sum(share * end[name] for share, end in ends) for name in ends[0][1]})
 
@@ -494,7 +530,7 @@ def _fresh(
     shape: GPT2Shape, tokenizer: BPETokenizer, recipe: Recipe, train: Mapping[str, Sequence[Dialogue]], seed: int
 ) -> LanguageModel:
     """An untrained model that knows how often each token occurs in an early epoch of talk with personas."""
-    mix = _scaled(TALK, recipe)
+    mix = TALK.times(recipe.epoch)
     examples = corpora_module.epoch_maker(mix, train, tokenizer, recipe.layout, recipe.max_tokens, seed)(0)
     ids = np.concatenate([np.array(example.ids)[np.array(example.learnt)] for example in examples])
     counts = torch.from_numpy(np.bincount(ids, minlength=len(tokenizer)))

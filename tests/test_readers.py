@@ -263,10 +263,19 @@ def test_a_file_without_personas_is_refused(tmp_path: Path) -> None:
 
 def test_steered_talk_ships_whole_and_labelled() -> None:
     splits = {split: steered_talk.load(split) for split in steered_talk.SPLITS}
-    counts = {"train": 578, "more": 1194, "asked": 1225, "near": 1400, "plain": 500, "dev": 109}
+    counts = {
+        "train": 578,
+        "more": 1194,
+        "asked": 1225,
+        "near": 1400,
+        "plain": 500,
+        "oblique": 997,
+        "turned": 1013,
+        "dev": 109,
+    }
     assert {split: len(dialogues) for split, dialogues in splits.items()} == counts
     turns = [turn for dialogues in splits.values() for dialogue in dialogues for turn in dialogue.turns]
-    for split in ("more", "asked", "near", "plain"):
+    for split in steered_talk.SPLITS[:-1]:
         assert not {d.persona for d in splits[split]} & {d.persona for d in splits["dev"]}
     assert sum(len(dialogue.utterances) for dialogue in splits["train"]) == 9942
     labels = {goal for turn in turns for goal in turn.goals or ()}

@@ -242,10 +242,10 @@ def test_a_killed_pretraining_resumes_to_the_weights_of_a_whole_one(data: Path, 
         from pathlib import Path
         from convogym.experiments.pretrain import RECIPE, pretrain
         tiny = dataclasses.replace(
-            RECIPE, vocabulary=500, n_embd=16, n_layer=4, n_head=4, grammar=0.01,
+            RECIPE, vocabulary=500, n_embd=16, n_layer=4, n_head=4, epoch=0.02,
             fact_steps=3, talk_steps=4, answer_steps=2, more_answer_steps=2, line_steps=1, name_steps=1,
             more_name_steps=1, more_steps=1, own_steps=1, own_again_steps=1, last_steps=1, settling_steps=1,
-            near_steps=1, told_steps=1, own_draws=(2, 2, 2, 2), own_talks=0.002,
+            near_steps=1, told_steps=1, oblique_steps=1, oblique_told_steps=1, own_draws=(2, 2, 2, 2, 2), own_talks=0.002,
         )
         out, resume = Path(sys.argv[1]), len(sys.argv) > 2
         def told(phase, progress, watch):
