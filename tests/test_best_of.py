@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from fakes import EchoSpeaker
+from fakes import EchoSpeaker, env_kwargs
 from tiny import tiny_model
 
 from convogym.agents.best_of import BestOf
 from convogym.agents.sampling import Sampling
+from convogym.envs.vector import PersonaChatVectorEnv
 from convogym.errors import InputError
 from convogym.metrics import consensus
 from convogym.speakers import Request, Utterance
@@ -73,3 +75,14 @@ def test_it_is_known_by_name_and_gives_what_the_model_gives() -> None:
     assert not hasattr(speaker, "exchange")
     with pytest.raises(InputError, match="at least 2"):
         BestOf(responder, 1)
+
+
+def test_environments_take_it_as_their_responder() -> None:
+    speaker = EchoSpeaker()
+    envs: Any = PersonaChatVectorEnv(2, **env_kwargs(responder=BestOf(speaker, 3)))
+    envs.reset(seed=1)
+    infos = envs.step(np.array([0, 1]))[-1]
+    drawn = [speaker.text(each) for each in speaker.requests if not each.goals]
+    assert len({each.slot for each in speaker.requests if not each.goals}) == 6
+    assert list(infos["reply"]) == [drawn[consensus(drawn[:3])], drawn[3 + consensus(drawn[3:])]]
+    assert envs.responder_name == "echo, best of 3"
