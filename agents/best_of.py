@@ -29,11 +29,11 @@ class BestOf:
             candidates: how many for each request; of two the first is said, unless it was said before.
 
         Raises:
-            InputError: fewer than two.
+            InputError: not a whole number of at least two.
         """
-        if candidates < 2:
+        if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 2:
             raise InputError(
-                f"`candidates` must be at least 2, got {candidates}; one draw is what the speaker says by itself."
+                f"`candidates` must be a whole number, at least 2, got {candidates!r}; one is what the speaker says by itself."
             )
         self.speaker, self.candidates = speaker, candidates
 

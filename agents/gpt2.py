@@ -77,10 +77,15 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def dropped(x: Tensor, share: float, training: bool) -> Tensor:
     """Dropout (Srivastava et al. 2014): while training, entries are 0 with a chance of `share`, the others scaled up.
 
-    On a processor the chance is a multiple of 1/256, and torch's generator gives eight entries with every number it draws;
-    `F.dropout` draws one for each, a tenth of a small model's training step.
+    On a processor the chance is the nearest of 0, 1/256 .. 255/256, and torch's generator gives eight entries with every
+    number it draws; `F.dropout` draws one for each, a tenth of a small model's training step.
+
+    Args:
+        x: of any shape.
+        share: in 0..1.
+        training: whether to drop any.
     """
-    if not training or share == 0 or x.device.type != "cpu":
+    if not training or not 0 < share < 1 or x.device.type != "cpu":
         return F.dropout(x, share, training)
     cut = min(255, round(256 * share))
     drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
@@ -99,7 +104,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        return torch.addmm(self.bias, x.reshape(-1, x.size(-1)), self.weight).view(*x.shape[:-1], -1)
+        return torch.addmm(self.bias, x.reshape(-1, x.size(-1)), self.weight).view(*x.shape[:-1], self.weight.size(1))
 
 
 class Attention(nn.Module):
@@ -228,7 +233,7 @@ class GPT2(nn.Module):
             ids: (B, T) int64; padding, if any, stands at the right, where it changes nothing before it.
             dropout: share of the residual updates' entries dropped while training.
             look: is shown every layer's queries and keys.
-            places: (N,) int64 in 0..B T - 1, counted row by row; the last layer computes no others but their keys and values.
+            places: (N,) int64 in 0..B T - 1, counted row by row; from the last attention on nothing else is computed.
 
         Returns:
             (B, T, C) after the final norm; with `places`, (N, C).

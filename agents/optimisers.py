@@ -71,6 +71,11 @@ class Muon(torch.optim.Optimizer):
                 parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
 
 
+def _fused(state: dict[str, Any]) -> dict[str, Any]:
+    """AdamW's state, of whatever age, for its one kernel: a state says which way it was computed, and would be obeyed."""
+    return {**state, "param_groups": [{**group, "fused": True} for group in state["param_groups"]]}
+
+
 class OptimiserPair:
     """Muon and AdamW stepped as one, at rates that a schedule scales together."""
 
@@ -149,8 +154,9 @@ class OptimiserPair:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the state of an earlier run."""
-        for i, optimiser in enumerate(self._pair):
-            optimiser.load_state_dict(state[str(i)])
+        muon, adam = self._pair
+        muon.load_state_dict(state["0"])
+        adam.load_state_dict(_fused(state["1"]))
 
 
 # Shares of the rate by part, from PersonaGPT's control stage (`train.py:train_loop`: control tokens 5e-4, other words 1e-8,
@@ -223,4 +229,4 @@ class GroupedAdamW:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the state of an earlier run."""
-        self._optimiser.load_state_dict(state)
+        self._optimiser.load_state_dict(_fused(state))

@@ -42,7 +42,7 @@ EVEN = 16
 """lengths in training are multiples of it: sizes come again, and torch makes a program for every size of product it meets"""
 
 EVEN_PLACES = 128
-"""likewise the number of places that the last layer computes"""
+"""in training the number of places that the last layer computes is a multiple of it, for the same reason"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
@@ -159,9 +159,10 @@ def target_nll(network: GPT2, batch: Batch, dropout: float = 0.0, look: Look | N
     """Negative log-likelihood of every target, shape (M,), in nats, in row-major order of `batch.learnt`."""
     ids, learnt = batch.ids, F.pad(batch.learnt[:, 1:], (0, 1))  # what is learnt after each place
     places = learnt.flatten().nonzero()[:, 0]  # (M,)
-    targets = ids.flatten()[(places + 1).clamp(max=ids.numel() - 1)]
-    some = torch.cat([places, places[:1].expand(-len(places) % EVEN_PLACES)])
-    return token_nll(network.hidden(ids, dropout, look, some)[: len(places)], network.transformer.wte.weight, targets)
+    more = -len(places) % EVEN_PLACES if torch.is_grad_enabled() else 0
+    some = torch.cat([places, places[:1].expand(more if len(places) else 0)])
+    states = network.hidden(ids, dropout, look, some)[: len(places)]
+    return token_nll(states, network.transformer.wte.weight, ids.flatten()[places + 1])
 
 
 def nll_of(network: GPT2, hidden: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:

@@ -109,8 +109,11 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="Above 0; higher is wilder.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest utterance, in tokens.")] = None,
     candidates: Annotated[
-        int, typer.Option(min=1, help="Replies drawn each time, of which the one most like the others is said; 1 = the first.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1, help="Talking: replies drawn each time, of which the one most like the others is said.  [default: 8]"
+        ),
+    ] = None,
     reward: Reward = "identification",
     approve: Annotated[
         bool, typer.Option("--approve", help="When steering: accept, rewrite or reject every line first.")
@@ -135,6 +138,8 @@ def chat(
         raise UnknownNameError("mode", mode, chatting.MODES)
     if mode == "talk" and (approve or policy is not None):
         raise InputError("--approve and --policy are for --mode steer: in a talk you say the lines yourself.")
+    if mode == "steer" and candidates is not None:
+        raise InputError("--candidates is for --mode talk: what is steered says its first draw, so that it can be replayed.")
     if fact and persona_file:
         raise InputError("a persona must come from --fact or from --persona-file, got both.")
     persona = Persona(tuple(fact)) if fact else chatting.read_persona(persona_file) if persona_file else None
@@ -151,14 +156,14 @@ def chat(
         make_policy(policy, seed, trust=False)  # tells a wrong name before the model is loaded
     loaded = load_model(model)
     sampling = replace(loaded.sampling, **changed)
-    responder: Speaker = loaded.responder(sampling)
-    if candidates > 1:
-        responder = BestOf(responder, candidates)
     say = console.say if plain else console.say_in_colour
     read = chatting.reader_of(sys.stdin, sys.stderr if json else sys.stdout)
     if mode == "talk":
         drawn = load_personas("train")
         persona = persona or drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
+        responder: Speaker = loaded.responder(sampling)
+        if candidates != 1:
+            responder = BestOf(responder, 8 if candidates is None else candidates)
         with open_store(store) as opened:
             console.say("persona: " + " ".join(map(printable, persona.facts)))
             told = chatting.talk(responder, persona, read, say, turns=turns, seed=seed, store=opened)
@@ -168,7 +173,7 @@ def chat(
         env: Any = gym.make(
             "PersonaChat-v0",
             disable_env_checker=True,
-            responder=responder,
+            responder=loaded.responder(sampling),
             goal_speaker=loaded.goal_speaker(sampling),
             num_turns=turns,
             reward=reward,

@@ -335,7 +335,7 @@ class Recipe:
 
 
 RECIPE = Recipe()
-JOINING = {"more": ("more",), "near": ("near", "plain"), "oblique": ("oblique", "turned")}
+JOINING = {"more": ("more",), "own": ("asked",), "near": ("near", "plain"), "oblique": ("oblique", "turned")}
 """by phase, splits of steered-talk that are read from there on; the vocabulary and the earlier phases know nothing of them"""
 OWN_PHASES = ("own", "own again", "own at last", "near", "oblique")
 AVERAGED: Mapping[str, Mapping[str, float]] = {
@@ -344,7 +344,7 @@ AVERAGED: Mapping[str, Mapping[str, float]] = {
     "oblique": {"own at last": 0.1, "settling": 0.1, "near": 0.4, "told": 0.4},
 }
 """by phase, those from the mean of whose weights at the end it goes on, and how much of each"""
-RELEASED = {"own at last": 0.1, "settling": 0.1, "near": 0.4, "told": 0.4}
+RELEASED = {"near": 0.1, "told": 0.1, "oblique": 0.4, "oblique told": 0.4}
 """phases whose weights at the end make the released ones, and how much of each"""
 WATCH_EVERY = 200  # steps
 TOLD_APART_BY = 100  # examples whose states say what a direction means
@@ -466,7 +466,6 @@ def pretrain(
         if phase in OWN_PHASES:
             train = {
                 **train,
-                **corpora_module.own_corpora("asked"),
                 **_own_best(model, train, recipe, out, seed, OWN_PHASES.index(phase), progress_bar),
             }
         trainer = _trainer(model, mix, train, recipe, config, out, phase)

@@ -57,7 +57,7 @@ def test_both_are_measured_on_the_same_targets_and_the_model_stays() -> None:
         assert run["target_tokens_per_s"] > 0
         assert run["held_out_loss"] < found["before"]["held_out_loss"]
     for precision, run in found["trainer"].items():
-        assert run["first_seconds"] > 0
+        assert found["first_ratio"][precision] == pytest.approx(loop["seconds"] / run["first_seconds"])
         assert math.isclose(found["ratio"][precision], run["target_tokens_per_s"] / loop["target_tokens_per_s"], rel_tol=1e-6)
 
 

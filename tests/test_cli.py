@@ -383,6 +383,13 @@ class TestChat:
         with EpisodeStore(tmp_path / "a.db") as store:
             [episode] = store.episodes()
         assert [turn.line for turn in episode.turns] == ["hello", "<|act|>ask about pets."]
+        assert episode.responder.endswith(", best of 8")
+
+    def test_of_one_candidate_the_first_is_said_as_steered_talks_do(self, model: str) -> None:
+        words = ("chat", "--model", model, "--turns", "3", "--temperature", "2", "--top-k", "300")
+        first, best = (ok(*words, "--candidates", n, stdin="hello\nwhat now?\nand then?\n")["turns"] for n in ("1", "5"))
+        assert first[0]["line"] == best[0]["line"] and first != best
+        assert "--candidates is for --mode talk" in refused("chat", "--mode", "steer", "--candidates", "2")
 
     def test_json_keeps_the_conversation_off_standard_output(self, model: str) -> None:
         found = ok("chat", "--model", model, "--turns", "2", stdin="hello\nhow are you?\nmore\n")

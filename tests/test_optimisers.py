@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ def network() -> GPT2:
     return made
 
 
-def moved(made: GPT2, optimiser: GroupedAdamW, scale: float = 1.0) -> dict[str, torch.Tensor]:
+def moved(made: GPT2, optimiser: Any, scale: float = 1.0) -> dict[str, torch.Tensor]:
     """How far a first step moves each entry. AdamW's first step is its rate wherever there is a gradient."""
     before = {name: p.detach().clone() for name, p in made.named_parameters()}
     for parameter in made.parameters():
@@ -57,3 +59,22 @@ def test_pretraining_moves_attention_and_positions_less() -> None:
     assert size["transformer.wte.weight"] == pytest.approx(2e-2, rel=0.1)
     assert size["transformer.h.0.mlp.c_fc.weight"] == pytest.approx(0.2 * 8e-3, rel=0.25)
     assert size["transformer.h.0.attn.c_attn.weight"] == pytest.approx(0.2 * 8e-3 * OptimiserPair.ATTENTION_SHARE, rel=0.25)
+
+
+@pytest.mark.parametrize("make", [lambda made: OptimiserPair(made, 8e-3, 2e-2), lambda made: GroupedAdamW(made, 1e-3)])
+def test_a_state_that_says_it_was_computed_otherwise_goes_on_alike(make: Callable[[GPT2], Any]) -> None:
+    runs = []
+    for told in (True, None):
+        made = network()
+        optimiser = make(made)
+        moved(made, optimiser)
+        state = optimiser.state_dict()
+        for part in state.values() if "0" in state else [state]:
+            for group in part["param_groups"]:
+                if "fused" in group:
+                    group["fused"] = told
+        again = make(made)
+        again.load_state_dict(state)
+        moved(made, again)
+        runs.append([p.detach().clone() for p in made.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))

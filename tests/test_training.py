@@ -26,6 +26,7 @@ from convogym.agents.training import (
     cited,
     has_bfloat16,
     mean_nll,
+    nll_of,
     padded,
     pointing_nll,
     target_nll,
@@ -169,6 +170,24 @@ def test_places_are_what_all_places_have_there() -> None:
     torch.testing.assert_close(network.hidden(ids, places=places), network.hidden(ids).flatten(0, 1)[places])
 
 
+@pytest.mark.parametrize("learnt", ["some", "all", "none"])
+def test_losses_and_gradients_are_those_of_all_places(learnt: str) -> None:
+    network = tiny_model().network
+    batch = padded(examples(3))
+    batch = batch._replace(learnt={"some": batch.learnt, "all": batch.ids > 0, "none": batch.learnt & False}[learnt])
+    ours, theirs = target_nll(network, batch), nll_of(network, network.hidden(batch.ids), batch)
+    torch.testing.assert_close(ours, theirs)
+    weights = list(network.parameters())
+    for own, expected in zip(
+        torch.autograd.grad(ours.sum(), weights, allow_unused=True),
+        torch.autograd.grad(theirs.sum(), weights, allow_unused=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(target_nll(network, batch), theirs)
+
+
 def test_dropout_takes_its_share_and_keeps_the_sum() -> None:
     x = torch.ones(3, 1001, requires_grad=True)
     torch.manual_seed(4)
@@ -179,7 +198,11 @@ def test_dropout_takes_its_share_and_keeps_the_sum() -> None:
     assert float((once == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
     assert torch.equal(torch.autograd.grad(once.sum(), x)[0], once)
     assert torch.equal(dropped(x, 0.25, False), x) and torch.equal(dropped(x, 0.0, True), x)
-    assert (dropped(x, 0.999, True) != 0).sum() < 60  # 1 in 256 is the least
+    assert 0 < (dropped(x, 0.999, True) != 0).sum() < 60  # 1 in 256 is the least
+    assert (dropped(x, 1.0, True) == 0).all()
+    for share in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            dropped(x, share, True)
 
 
 def test_no_examples_is_an_error() -> None:
