@@ -104,7 +104,7 @@ def test_a_cut_run_resumes_to_the_same_model(folder: Path, tmp_path: Path) -> No
     assert sum(RELEASED.values()) == pytest.approx(1.0)
     for name, weight in whole.network.state_dict().items():
         torch.testing.assert_close(weight, torch.stack([share * end[name] for share, end in ends]).sum(0))
-    assert set(json.loads((tmp_path / "whole" / "mean.json").read_text())["watch"]) >= {"talks", "grammar"}
+    assert set(json.loads((tmp_path / "whole" / "mean.json").read_text())["watch"]) >= {"personachat_train_part", "grammar"}
 
 
 def test_a_finished_folder_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_watched_dialogues_are_not_trained_on(folder: Path) -> None:
     train, watch = kept_apart(read_folder(folder))
-    assert len(watch["talks"]) == 2 and not set(map(str, watch["talks"])) & set(map(str, train["talks"]))
+    assert len(watch["personachat_train_part"]) == 2 and not set(map(str, watch["personachat_train_part"])) & set(map(str, train["personachat_train_part"]))
 
 
 def test_reordering_facts_keeps_what_replies_reveal() -> None:
