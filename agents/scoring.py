@@ -361,6 +361,7 @@ def said_lines(
     rows: int = 128,
     tick: Tick = no_tick,
     wanted: Sequence[tuple[int, int]] | None = None,
+    candidates: int = 1,
 ) -> list[Said]:
     """The line the model says for every goal in every context, in that order; the arguments are those of `steered_lines`.
 
@@ -383,8 +384,14 @@ def said_lines(
             model.prompt(contexts[c].partner_persona, contexts[c].history, (*contexts[c].goals, goals[action]), room).ids
             for c, action in group
         ]
-        noise = np.stack([np.random.default_rng([seed, c, action]).random(sampling.max_tokens) for c, action in group])
-        for (c, action), said in zip(group, decoder.generate(range(len(group)), prompts, noise, sampling), strict=True):
+        shape = candidates, sampling.max_tokens
+        noise = np.stack(
+            [np.random.default_rng([seed, c, action]).random(shape) for c, action in group], 1
+        )  # (N, group, tokens)
+        draws = [decoder.generate(range(len(group)), prompts, each, sampling) for each in noise]
+        for (c, action), *drawn in zip(group, *draws, strict=True):
+            best = consensus([_text(said, model) for said in drawn], contexts[c].history[::2])
+            said = drawn[best]
             out.append(Said(c, action, _text(said, model), -said.log_prob / said.tokens, said.features))
         tick(len(group))
     return sorted(out, key=lambda line: line[:2])
@@ -399,6 +406,7 @@ def steered_lines(
     sampling: Sampling | None = None,
     rows: int = 128,
     tick: Tick = no_tick,
+    candidates: int = 1,
 ) -> list[SteeredLine]:
     """The line the model says for every goal in every context, judged.
 
@@ -411,8 +419,9 @@ def steered_lines(
         sampling: how lines are drawn; None = as the model usually speaks.
         rows: lines drawn together; changes nothing in them.
         tick: told of progress.
+        candidates: draws of each line, of which the `consensus` is said, no earlier line of the context again.
     """
-    said = said_lines(model, contexts, goals.goals, seed, sampling, rows, tick)
+    said = said_lines(model, contexts, goals.goals, seed, sampling, rows, tick, candidates=candidates)
     judged = judge.probabilities([contexts[line.context].before for line in said], [line.text for line in said])
     return [SteeredLine(s.context, s.action, s.text, tuple(map(float, p))) for s, p in zip(said, judged, strict=True)]
 

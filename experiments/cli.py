@@ -508,6 +508,8 @@ def evaluate_goals(
         Path | None,
         typer.Option(help="Folder for confusion.csv and .png, goals asked and followed, and lines.jsonl, to label yourself."),
     ] = None,
+    decoding: Decoding = "sample",
+    candidates: Candidates = 8,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -519,7 +521,8 @@ def evaluate_goals(
         check_out(out)
     from convogym.experiments import evaluate_goals as evaluating
 
-    console.result(evaluating.evaluate_goals(model, data, contexts, seed, console.progress, out), "goals followed")
+    found = evaluating.evaluate_goals(model, data, contexts, seed, console.progress, out, decoding, candidates)
+    console.result(found, "goals followed")
 
 
 @evaluate.command("goal-judge", epilog="Example: convogym evaluate goal-judge --data labelled.jsonl")

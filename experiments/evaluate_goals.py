@@ -20,6 +20,7 @@ from convogym import grammar
 from convogym.dialogue import Dialogue
 from convogym.errors import CorpusError, InputError
 from convogym.experiments.confusion import write_confusion
+from convogym.experiments.decodings import decoding_of
 from convogym.goals import DEFAULT_GOALS, PUBLISHED_GOALS
 from convogym.metrics import bootstrap_interval, precision_recall_f1
 from convogym.readers import read_dialogues
@@ -49,7 +50,14 @@ class ReadLine(NamedTuple):
 
 
 def evaluate_goals(
-    model: str, data: Path | None, contexts: int, seed: int, progress: bool = False, out: Path | None = None
+    model: str,
+    data: Path | None,
+    contexts: int,
+    seed: int,
+    progress: bool = False,
+    out: Path | None = None,
+    decoding: str = "sample",
+    candidates: int = 8,
 ) -> dict[str, Any]:
     """Measures how many steered lines follow their goal.
 
@@ -62,6 +70,8 @@ def evaluate_goals(
         out: folder, which must be there, for the confusion counts as table and picture, and for `lines.jsonl`: the lines in
             random order, with the goals that the judge finds as "judged". Once somebody has put their own "goals" into them,
             `read_labelled_lines` reads them.
+        decoding: how lines are drawn, one of `decodings.DECODINGS`.
+        candidates: draws for decoding `mbr`.
 
     Returns:
         `mean` over goals, `worst` goal's share, share per goal, confusion counts, what judged, and the protocol of each; with
@@ -76,8 +86,11 @@ def evaluate_goals(
     dialogues = held_out_dialogues(200) if data is None else read_dialogues(data)
     chosen = scoring.contexts_of(dialogues, contexts, np.random.default_rng([seed, 5]))
     loaded = load(model)
+    drawn = decoding_of(decoding, candidates, loaded.sampling)
     with tqdm(total=contexts * len(DEFAULT_GOALS), desc="lines", unit="line", disable=not progress) as bar:
-        lines = scoring.steered_lines(loaded, load_reader(), chosen, DEFAULT_GOALS, seed, tick=bar.update)
+        lines = scoring.steered_lines(
+            loaded, load_reader(), chosen, DEFAULT_GOALS, seed, drawn.sampling, tick=bar.update, candidates=drawn.candidates
+        )
     follows = np.array([[p >= FOLLOWS for p in line.probabilities] for line in lines])  # (lines, goals)
     asked = np.array([line.action for line in lines])
     obeyed = follows[np.arange(len(lines)), asked]
@@ -92,7 +105,8 @@ def evaluate_goals(
         "contexts_from": "held-out grammar" if data is None else data.name,
         "judge": JUDGE,
         "protocol": {
-            "mean": "mean over goals of the share of lines that follow their goal, one sampled line a goal in every context",
+            "mean": "mean over goals of the share of lines that follow their goal, one line a goal in every context",
+            "decoding": drawn.protocol,
             "worst": "the lowest of those shares",
             "confusion": "[asked][carried out]: lines the judge accepts; a line may carry out several goals or none",
             "intervals": "95 % bootstrap over contexts",

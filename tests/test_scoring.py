@@ -279,3 +279,19 @@ def test_pairs_take_corrections_whatever_they_say_and_lines_that_followed() -> N
     assert corrected.history == ("do you have pets?", "well.") and corrected.goals == ("ask about pets.", "talk about work.")
     reply = next(pair for pair in pairs if pair.target == "i knit.")
     assert reply.persona == ("i have two dogs.",) and len(reply.history) % 2 == 1
+
+
+def test_of_several_lines_the_one_most_like_the_others_is_said() -> None:
+    model, wild = tiny_model(), Sampling(top_k=300, top_p=1.0, temperature=1.5, max_tokens=8)
+    moments = [scoring.Context((), (), ()), scoring.Context((), ("hi.", "hello."), (None,))]
+    goals = DEFAULT_GOALS.goals[:2]
+    best = scoring.said_lines(model, moments, goals, 3, wild, candidates=5)
+    first = scoring.said_lines(model, moments, goals, 3, wild)
+    assert [line[:2] for line in best] == [line[:2] for line in first] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [line.text for line in best] != [line.text for line in first]
+    decoder, room = model.decoder(), model.network.shape.n_positions - wild.max_tokens
+    context = model.prompt((), moments[1].history, (None, goals[1]), room).ids
+    noise = np.random.default_rng([3, 1, 1]).random((5, wild.max_tokens))
+    drawn = [decoder.generate([0], [context], each[None], wild)[0].ids for each in noise]
+    texts = [" ".join(model.tokenizer.decode(ids).split()) for ids in drawn]
+    assert best[3].text == texts[consensus(texts, ["hi."])] and first[3].text == texts[0]
